@@ -1,0 +1,1 @@
+"""People: who somebody is (`identity`) and what they may do (`access`)."""
