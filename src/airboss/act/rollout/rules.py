@@ -1,0 +1,352 @@
+"""The engine: pure functions from where a rollout stands and what was seen to what is to be done.
+
+Precedence of what was seen: abort (a command, handled before) > fail > error > inconclusive > pass. Nothing advances
+on missing data, on a target that does not answer, or on another digest than the approved one; taking back needs none
+of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from airboss.act.rollout.model import Answer, Hold, HoldKind, Outcome, Ruling, Run, Seen, Want
+from airboss.act.rollout.plan import Ask, Expose, Plan
+from airboss.act.targets import Exposure, Observation
+from airboss.kernel.clock import rfc3339
+
+SAME_PERCENT: Final = 1e-6
+LOOK_S: Final = 1.0
+CALM_LOOK_S: Final = 5.0
+_RANK: Final[Mapping[Outcome, int]] = {"pass": 0, "inconclusive": 1, "error": 2, "fail": 3}
+
+Facts = list[tuple[str, Mapping[str, Any]]]
+
+
+def worst(answers: Iterable[Answer]) -> Outcome:
+    """Return the outcome that decides; no answer at all is an error, never a pass."""
+    return max((answer.outcome for answer in answers), key=_RANK.__getitem__, default="error")
+
+
+def begin(plan: Plan, run: Run, now: datetime) -> Ruling:
+    """Start the first step. The baselines must be known."""
+    started = replace(run, step=0, started_at=now, step_started_at=now, reached_at=None)
+    return Ruling(run=started, facts=(("rollout.started", {"units": sorted(run.baselines)}), _step_fact(plan, started)))
+
+
+def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
+    """Decide about a rollout that progresses, is held or is paused."""
+    step = plan.steps[run.step]
+    exposing = plan.exposing(run.step)
+    if exposing is None:
+        raise AssertionError("a plan begins with an exposure")
+    observation = seen.units.get(exposing.unit)
+    facts: Facts = []
+    told = _tell_verdicts(run, seen.answers, facts)
+
+    failed = [answer for answer in seen.answers if answer.outcome == "fail"]
+    if failed:
+        return _convict(told, failed, facts, now)
+    if observation is None:
+        return _trouble(plan, told, "error", f"the target of {exposing.unit} does not answer", facts, now)
+    wanted = Exposure(new_percent=exposing.percent)
+    if abs(observation.exposure.new_percent - exposing.percent) > SAME_PERCENT:
+        return _converge(told, exposing, observation, wanted, facts)
+    if told.reached_at is None:
+        told = replace(told, reached_at=now)
+        facts.append(("exposure.reached", {"unit": exposing.unit, "percent": exposing.percent, "step": told.step + 1}))
+    if exposing.percent > 0 and observation.new_digest != plan.unit(exposing.unit).digest:
+        runs = observation.new_digest or "nothing"
+        sentence = f"{exposing.unit} runs {runs}, which is not what was approved"
+        return _trouble(plan, told, "error", sentence, facts, now)
+    if not observation.healthy:
+        return _trouble(plan, told, "error", observation.sentence or f"{exposing.unit} is not healthy", facts, now)
+
+    if seen.skipped_by is not None:
+        facts.append(("step.skipped", {"step": told.step + 1, "by": seen.skipped_by}))
+        return _advance(plan, told, seen, facts, now)
+    if isinstance(step, Ask):
+        return _asking(plan, told, step, seen, facts, now)
+    return _baking(plan, told, step, seen, facts, now)
+
+
+def _baking(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> Ruling:
+    """The exposure stands; the gates and the clock decide."""
+    reached = _known(run.reached_at)
+    elapsed = (now - reached).total_seconds()
+    most = step.most_s * (1 + run.extensions)
+    outcome = worst(seen.answers)
+    if outcome == "error":
+        sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
+        return _trouble(plan, run, "error", sentence, facts, now)
+    if outcome == "pass" and run.hold is not None and run.hold.kind != "policy":
+        facts.append(("hold.ended", {"kind": run.hold.kind, "step": run.step + 1}))
+        run = replace(run, hold=None)
+    if outcome == "pass" and elapsed >= step.least_s and not run.paused:
+        return _advance(plan, run, seen, facts, now)
+    if outcome == "inconclusive" and run.hold is not None and run.hold.kind == "error":
+        # The data is back; what is missing now is evidence, and that has its own deadline.
+        facts.append(("hold.ended", {"kind": "error", "step": run.step + 1}))
+        run = replace(run, hold=None)
+    undecided = next((a.sentence for a in seen.answers if a.outcome == "inconclusive"), "")
+    if outcome == "inconclusive" and elapsed >= most:
+        return _inconclusive(plan, run, undecided, seen, facts, now)
+    if run.paused:
+        sentence = f"Paused at {step.percent:g} %; the gates keep watching"
+    elif outcome == "pass":
+        sentence = f"All gates pass at {step.percent:g} %; {step.least_s - elapsed:.0f} s of the least bake are left"
+    else:
+        sentence = f"Watching at {step.percent:g} %: {undecided}"
+    return Ruling(run=run, facts=tuple(facts), sentence=sentence)
+
+
+def _asking(plan: Plan, run: Run, step: Ask, seen: Seen, facts: Facts, now: datetime) -> Ruling:
+    """A person of a group says whether to go on; the gates of the exposure in force keep watching."""
+    outcome = worst(seen.answers)
+    if outcome == "error":
+        sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
+        return _trouble(plan, run, "error", sentence, facts, now)
+    if run.hold is not None and run.hold.kind == "error":
+        facts.append(("hold.ended", {"kind": "error", "step": run.step + 1}))
+        run = replace(run, hold=None)
+    if seen.answered_by is not None and outcome == "pass" and not run.paused:
+        facts.append(("step.answered", {"step": run.step + 1, "by": seen.answered_by, "group": step.group}))
+        return _advance(plan, run, seen, facts, now)
+    deadline = _known(run.step_started_at) + timedelta(seconds=step.expires_s)
+    if now >= deadline:
+        return _take_back(run, f"nobody of {step.group} answered by {rfc3339(deadline)}", facts, now)
+    waiting = f"Waiting for {step.group} to say go on; taken back at {deadline:%H:%M} UTC if nobody does"
+    if seen.answered_by is not None:
+        waiting = f"{seen.answered_by} said go on; waiting for the gates to pass"
+    return Ruling(run=run, facts=tuple(facts), sentence=waiting, look_in_s=LOOK_S)
+
+
+def _advance(plan: Plan, run: Run, seen: Seen, facts: Facts, now: datetime) -> Ruling:
+    """End the step well and begin the next, if policy still lets the change go on."""
+    if seen.clearance is not None:
+        return _hold(run, "policy", seen.clearance, facts, now)
+    if run.hold is not None:
+        facts.append(("hold.ended", {"kind": run.hold.kind, "step": run.step + 1}))
+    facts.append(
+        (
+            "step.ended",
+            {
+                "step": run.step + 1,
+                "after_s": (now - _known(run.step_started_at)).total_seconds(),
+                "answers": [answer.stored() for answer in seen.answers],
+            },
+        )
+    )
+    if run.step + 1 == len(plan.steps):
+        ended = replace(run, hold=None, verify_started_at=now, extensions=0)
+        return Ruling(run=ended, move="verify", facts=tuple(facts), sentence="At full exposure; verifying")
+    following = plan.steps[run.step + 1]
+    begun = replace(
+        run,
+        step=run.step + 1,
+        step_started_at=now,
+        # A question keeps the exposure it found, and with it the moment that was reached.
+        reached_at=run.reached_at if isinstance(following, Ask) else None,
+        extensions=0,
+        hold=None,
+        verdicts={},
+    )
+    facts.append(_step_fact(plan, begun))
+    if isinstance(following, Ask):
+        return Ruling(run=begun, facts=tuple(facts), sentence=f"Waiting for {following.group} to say go on")
+    want = Want(kind="apply", unit=following.unit, exposure=Exposure(new_percent=following.percent))
+    return Ruling(run=begun, wants=(want,), facts=tuple(facts), sentence=f"Moving to {following.percent:g} %")
+
+
+def _converge(run: Run, step: Expose, seen: Observation, wanted: Exposure, facts: Facts) -> Ruling:
+    """Observed is not wanted: ask for it again, and say so when it had been there before."""
+    if run.reached_at is not None:
+        facts.append(
+            (
+                "exposure.drifted",
+                {"unit": step.unit, "wanted": step.percent, "observed": seen.exposure.new_percent},
+            )
+        )
+        run = replace(run, reached_at=None)
+    sentence = f"Moving {step.unit} from {seen.exposure.new_percent:g} % to {step.percent:g} %"
+    want = Want(kind="apply", unit=step.unit, exposure=wanted)
+    return Ruling(run=run, wants=(want,), facts=tuple(facts), sentence=sentence, look_in_s=LOOK_S / 2)
+
+
+def _inconclusive(plan: Plan, run: Run, why: str, seen: Seen, facts: Facts, now: datetime) -> Ruling:
+    """The step may take no longer and the evidence is not in: hold, then do what the plan says."""
+    hold = run.hold
+    if hold is None or hold.kind != "inconclusive":
+        return _hold(run, "inconclusive", why, facts, now)
+    if hold.asked_until is not None:
+        if seen.answered_by is not None and not run.paused:
+            facts.append(("step.answered", {"step": run.step + 1, "by": seen.answered_by, "group": "operators"}))
+            return _advance(plan, run, seen, facts, now)
+        if now >= hold.asked_until:
+            return _take_back(run, f"the evidence stayed inconclusive and nobody decided: {why}", facts, now)
+    elif now >= hold.since + timedelta(seconds=plan.on_inconclusive_hold_s):
+        if plan.on_inconclusive == "extend" and run.extensions < plan.most_extensions:
+            extended = replace(run, hold=None, extensions=run.extensions + 1)
+            facts.append(("step.extended", {"step": run.step + 1, "extensions": extended.extensions}))
+            return Ruling(run=extended, facts=tuple(facts), sentence="Extended once more to gather evidence")
+        if plan.on_inconclusive == "ask":
+            until = now + timedelta(seconds=plan.ask_expires_s)
+            asked = replace(run, hold=replace(hold, asked_until=until, sentence=why))
+            facts.append(("hold.asked", {"step": run.step + 1, "until": rfc3339(until)}))
+            return Ruling(run=asked, facts=tuple(facts), sentence=f"Needs you: {why}")
+        return _take_back(run, f"the evidence stayed inconclusive: {why}", facts, now)
+    lead = "Needs you" if hold.asked_until is not None else "Held"
+    return Ruling(run=run, facts=tuple(facts), sentence=f"{lead}: {why}")
+
+
+def _trouble(plan: Plan, run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
+    """A gate or a target is in error: hold, and take back at the deadline."""
+    if run.hold is None or run.hold.kind != kind:
+        return _hold(run, kind, why, facts, now)
+    if now >= run.hold.since + timedelta(seconds=plan.on_error_hold_s):
+        return _take_back(run, f"held for {plan.on_error_hold_s:g} s and still: {why}", facts, now)
+    return Ruling(run=run, facts=tuple(facts), sentence=f"Held: {why}")
+
+
+def _hold(run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
+    if run.hold is None or run.hold.kind != kind:
+        facts.append(("hold.begun", {"kind": kind, "step": run.step + 1, "sentence": why}))
+        run = replace(run, hold=Hold(kind=kind, since=now, sentence=why))
+    look_in_s = CALM_LOOK_S if kind == "policy" else LOOK_S
+    return Ruling(run=run, facts=tuple(facts), sentence=f"Held: {why}", look_in_s=look_in_s)
+
+
+def _convict(run: Run, failed: list[Answer], facts: Facts, now: datetime) -> Ruling:
+    """A gate found harm: say with which numbers, and take everything back."""
+    facts.append(
+        (
+            "harm.convicted",
+            {
+                "step": run.step + 1,
+                "gates": [answer.stored() for answer in failed],
+                "after_s": (now - run.reached_at).total_seconds() if run.reached_at is not None else 0.0,
+            },
+        )
+    )
+    return _take_back(replace(run, convicted=True), failed[0].sentence, facts, now)
+
+
+def _take_back(run: Run, why: str, facts: Facts, now: datetime) -> Ruling:
+    ruling = roll_back(run, why, now)
+    return replace(ruling, facts=(*facts, *ruling.facts))
+
+
+def roll_back(run: Run, why: str, now: datetime) -> Ruling:
+    """Begin taking back, from whatever state. The effects follow from what is observed."""
+    begun = replace(run, hold=None, paused=False, rollback_started_at=now, rollback_reason=why)
+    return Ruling(
+        run=begun,
+        move="roll_back",
+        facts=(("rollback.started", {"step": run.step + 1, "sentence": why}),),
+        sentence=f"Taking back: {why}",
+        look_in_s=0.0,
+    )
+
+
+def taking_back(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
+    """Bring every unit that is not at its baseline back to it, dependants first.
+
+    A unit that was never prepared has no baseline and was never touched. A unit past its point of no return is left
+    to its mitigation. At the deadline the rollback has failed, with each unit's state in the fact.
+    """
+    touched = [name for name in run.baselines if not plan.unit(name).point_of_no_return]
+    away = [name for name in touched if not at_baseline(run, name, seen.units.get(name))]
+    started = _known(run.rollback_started_at)
+    if not away and seen.settled:
+        took_s = (now - started).total_seconds()
+        ended: Facts = [("rollback.ended", {"took_s": took_s, "units": sorted(touched)})]
+        return Ruling(run=run, move="rolled_back", facts=tuple(ended), sentence=f"Taken back: {run.rollback_reason}")
+    if away and now >= started + timedelta(seconds=plan.rollback_budget_s):
+        states: dict[str, Any] = {name: _state(seen.units.get(name)) for name in sorted(touched)}
+        return Ruling(
+            run=run,
+            move="rollback_failed",
+            facts=(("rollback.failed", {"units": states}),),
+            sentence=f"Rollback failed: {', '.join(away)} would not go back; use the mitigation now",
+        )
+    # A wave waits for the ones before it; a unit that fails does not stop those that do not depend on it.
+    stuck: set[str] = set()
+    wanted: list[Want] = []
+    for wave in plan.reverse(touched):
+        wanted += [
+            Want(kind="revert", unit=name) for name in wave if name in away and not _dependants(plan, name) & stuck
+        ]
+        stuck |= {name for name in wave if name in away}
+    sentence = (
+        f"Taking back {', '.join(away)}: {run.rollback_reason}" if away else "Taken back; letting old effects expire"
+    )
+    return Ruling(run=run, wants=tuple(wanted), sentence=sentence, look_in_s=LOOK_S / 2)
+
+
+def verifying(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
+    """At full exposure: gates without a baseline keep watching for the time the plan says."""
+    facts: Facts = []
+    told = _tell_verdicts(run, seen.answers, facts)
+    failed = [answer for answer in seen.answers if answer.outcome == "fail"]
+    if failed:
+        return _convict(told, failed, facts, now)
+    elapsed = (now - _known(told.verify_started_at)).total_seconds()
+    outcome = worst(seen.answers)
+    if elapsed >= plan.verify_s and outcome == "pass":
+        facts.append(("rollout.verified", {"after_s": elapsed, "answers": [a.stored() for a in seen.answers]}))
+        return Ruling(run=told, move="complete", facts=tuple(facts), sentence="Completed")
+    if outcome == "error":
+        sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
+        return _trouble(plan, told, "error", sentence, facts, now)
+    if told.hold is not None and told.hold.kind == "error":
+        facts.append(("hold.ended", {"kind": "error", "step": told.step + 1}))
+        told = replace(told, hold=None)
+    if outcome == "inconclusive" and elapsed >= 4 * plan.verify_s:
+        why = next((a.sentence for a in seen.answers if a.outcome == "inconclusive"), "")
+        return _trouble(plan, told, "inconclusive", why, facts, now)
+    left = max(0.0, plan.verify_s - elapsed)
+    sentence = f"At 100 %, verifying: {left:.0f} s left" if left else f"At 100 %, verifying: {seen.answers[0].sentence}"
+    return Ruling(run=told, facts=tuple(facts), sentence=sentence)
+
+
+def at_baseline(run: Run, unit: str, observation: Observation | None) -> bool:
+    """Return whether a unit is observed where it was before the first exposure."""
+    if observation is None:
+        return False
+    return abs(observation.exposure.new_percent - run.baselines[unit].new_percent) <= SAME_PERCENT
+
+
+def _dependants(plan: Plan, name: str) -> set[str]:
+    return {unit.name for unit in plan.units if name in unit.needs}
+
+
+def _tell_verdicts(run: Run, answers: tuple[Answer, ...], facts: Facts) -> Run:
+    """Record each gate whose verdict is another than the last one told."""
+    told = dict(run.verdicts)
+    for answer in answers:
+        if told.get(answer.gate) != answer.outcome:
+            facts.append(("gate.answered", {"step": run.step + 1, **answer.stored()}))
+            told[answer.gate] = answer.outcome
+    return run if told == run.verdicts else replace(run, verdicts=told)
+
+
+def _step_fact(plan: Plan, run: Run) -> tuple[str, Mapping[str, Any]]:
+    step = plan.steps[run.step]
+    body: dict[str, Any] = {"step": run.step + 1, "of": len(plan.steps), "kind": step.kind}
+    if isinstance(step, Expose):
+        body |= {"unit": step.unit, "percent": step.percent, "least_s": step.least_s, "most_s": step.most_s}
+    else:
+        body |= {"group": step.group, "expires_s": step.expires_s}
+    return "step.started", body
+
+
+def _state(observation: Observation | None) -> str:
+    return "no answer" if observation is None else f"{observation.exposure.new_percent:g} %"
+
+
+def _known(at: datetime | None) -> datetime:
+    if at is None:
+        raise AssertionError("the engine looks at a rollout that was never started")
+    return at
