@@ -1,0 +1,287 @@
+"""The catalog's use cases and views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel
+from sqlalchemy import Connection as Database
+
+from airboss.catalog import repo, rules, shapes
+from airboss.catalog.documents import AIRBOSS, OPENSLO, Applied, Kind, Order, Parsed
+from airboss.catalog.edge import fit
+from airboss.catalog.model import Connection, Environment, Group, Rota, Runbook, Service, Sli, Slo, Stored, Team
+from airboss.kernel.canonical import canonical, digest_bytes
+from airboss.kernel.yaml import Document
+from airboss.people.access import Action, Actor, require
+from airboss.records.journal import Fact, Journal
+from airboss.records.store import Store
+
+Check = Callable[[Document], None]
+"""Judges what a document says beyond its envelope. Raises Invalid with the place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A kind the catalog keeps for another room: how it is read, and who may apply it."""
+
+    kind: str
+    order: int
+    shape: type[BaseModel]
+    api_version: str = AIRBOSS
+    action: Action = Action.CATALOG_APPLY
+    check: Check | None = None
+
+
+OWN: Final = (
+    Held(kind="Team", order=Order.ORGANISATION, shape=shapes.TeamShape),
+    Held(kind="Group", order=Order.ORGANISATION, shape=shapes.GroupShape),
+    Held(kind="Rota", order=Order.ORGANISATION, shape=shapes.RotaShape),
+    Held(kind="Environment", order=Order.ENVIRONMENT, shape=shapes.EnvironmentShape),
+    Held(kind="Connection", order=Order.ENVIRONMENT, shape=shapes.ConnectionShape),
+    Held(kind="Runbook", order=Order.RUNBOOK, shape=shapes.RunbookShape),
+    Held(kind="Service", order=Order.SERVICE, shape=shapes.ServiceShape),
+    Held(kind="SLI", order=Order.OBJECTIVE, shape=shapes.OpenSloShape, api_version=OPENSLO),
+    Held(kind="SLO", order=Order.OBJECTIVE + 1, shape=shapes.OpenSloShape, api_version=OPENSLO),
+)
+
+SERVICE_OWNERS: Final = "service-owners"
+"""The group of whoever owns the services of a change; resolved by `Catalog.owners`."""
+LEADS: Final = "-leads"
+
+
+class Catalog:
+    """Applies documents, and answers what they say.
+
+    `held` are kinds kept for other rooms; `validators` judge the content of kinds by name (SLI, SLO) beyond the envelope.
+    """
+
+    def __init__(
+        self, store: Store, journal: Journal, *, held: Sequence[Held] = (), validators: Mapping[str, Check] | None = None
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._held = {kind.kind: kind for kind in (*OWN, *held)}
+        self._validators = dict(validators or {})
+
+    # -- documents -----------------------------------------------------------------------------------------------
+
+    def kinds(self) -> list[Kind]:
+        """Return the kinds kept here, for the register."""
+        return [
+            Kind(
+                kind=held.kind,
+                order=held.order,
+                api_version=held.api_version,
+                check=self._checker(held),
+                apply=lambda parsed, actor: self.apply(parsed, actor=actor),
+            )
+            for held in self._held.values()
+        ]
+
+    def _checker(self, held: Held) -> Callable[[Document], str]:
+        def check(document: Document) -> str:
+            _, value = fit(held.shape, document)
+            for judge in (held.check, self._validators.get(held.kind)):
+                if judge is not None:
+                    judge(document)
+            return str(value["name"] if "name" in value else value["metadata"]["name"])
+
+        return check
+
+    def apply(self, document: Parsed, *, actor: Actor) -> Applied:
+        """Put a document in force. The same content again records nothing.
+
+        Raises Forbidden, or Invalid when the document was not checked and is wrong.
+        """
+        held = self._held[document.kind]
+        require(actor, held.action)
+        _, value = fit(held.shape, document.document)
+        data = canonical(value)
+        with self._store.write() as tx:
+            about = repo.subject(document.kind, document.name)
+            tx.lock(about)
+            before = repo.find(tx.connection, document.kind, document.name)
+            if before is not None and before.data == data:
+                return Applied(
+                    kind=document.kind,
+                    name=document.name,
+                    outcome="unchanged",
+                    warnings=self._warnings(tx.connection, before),
+                )
+            after = Stored(
+                kind=document.kind,
+                name=document.name,
+                revision=1 if before is None else before.revision + 1,
+                digest=digest_bytes(data),
+                data=data,
+                value=value,
+                applied_at=tx.now(),
+                applied_by=actor.id,
+            )
+            repo.save(tx, after)
+            self._journal.record(
+                tx,
+                Fact(
+                    subject=about,
+                    type=f"{document.kind.lower()}.changed",
+                    actor=actor.id,
+                    body={
+                        "name": after.name,
+                        "revision": after.revision,
+                        "digest": after.digest,
+                        "digest_before": None if before is None else before.digest,
+                    },
+                    state_digest=repo.row_digest(after),
+                ),
+            )
+            return Applied(
+                kind=document.kind,
+                name=document.name,
+                outcome="created" if before is None else "changed",
+                warnings=self._warnings(tx.connection, after),
+            )
+
+    def _warnings(self, connection: Database, stored: Stored) -> tuple[str, ...]:
+        """Return what the document refers to and is not there, and the circle its dependencies make."""
+        wanted = rules.references(stored.kind, stored.value)
+        known = repo.known(connection) if wanted else set()
+        seats = self.seats(known)
+        found = [
+            f"{field}: there is no {'group or team' if kind == 'Seats' else kind.lower()} {name} yet"
+            for field, kind, name in wanted
+            if (name not in seats if kind == "Seats" else (kind, name) not in known)
+        ]
+        if stored.kind == "Service" and stored.value["spec"].get("depends_on"):
+            graph = {one.name: one.depends_on for one in self.services(connection)}
+            if circle := rules.cycle(graph, stored.name):
+                found.append(f"depends_on: dependencies go in a circle: {' → '.join(circle)}")
+        return tuple(found)
+
+    def document(self, connection: Database, kind: str, name: str) -> Stored | None:
+        """Return a document in force. One query."""
+        return repo.find(connection, kind, name)
+
+    def documents(self, connection: Database, kind: str) -> list[Stored]:
+        """Return the documents of a kind in force, by name. One query."""
+        return repo.found(connection, [kind])
+
+    def revision(self, connection: Database, kind: str, name: str, number: int) -> Stored | None:
+        """Return a document as it was at a revision, or None. One query."""
+        return repo.revision(connection, kind, name, number)
+
+    def known(self, connection: Database) -> set[tuple[str, str]]:
+        """Return (kind, name) of every document in force. One query."""
+        return repo.known(connection)
+
+    # -- services ------------------------------------------------------------------------------------------------
+
+    def services(self, connection: Database, names: Collection[str] | None = None) -> list[Service]:
+        """Return the services, or those of `names` that exist. One query."""
+        return [rules.service(stored) for stored in repo.found(connection, ["Service"], names)]
+
+    def service(self, connection: Database, name: str) -> Service | None:
+        """Return a service. One query."""
+        return next(iter(self.services(connection, [name])), None)
+
+    def dependants(self, connection: Database, name: str) -> list[Service]:
+        """Return the services that say they depend on `name`. One query."""
+        return [service for service in self.services(connection) if name in service.depends_on]
+
+    def environments(self, connection: Database) -> list[Environment]:
+        """Return the environments, the one nearest to users last. One query."""
+        found = [rules.environment(stored) for stored in repo.found(connection, ["Environment"])]
+        return sorted(found, key=lambda environment: (environment.rank, environment.name))
+
+    def connection(self, connection: Database, name: str) -> Connection | None:
+        """Return how to reach a system outside. One query."""
+        stored = repo.find(connection, "Connection", name)
+        return None if stored is None else rules.connection(stored)
+
+    def runbook(self, connection: Database, name: str) -> Runbook | None:
+        """Return a runbook. One query."""
+        stored = repo.find(connection, "Runbook", name)
+        return None if stored is None else rules.runbook(stored)
+
+    def rota(self, connection: Database, name: str) -> Rota | None:
+        """Return a rota. One query."""
+        stored = repo.find(connection, "Rota", name)
+        return None if stored is None else rules.rota(stored)
+
+    # -- people --------------------------------------------------------------------------------------------------
+
+    def teams(self, connection: Database) -> list[Team]:
+        """Return the teams. One query."""
+        return [rules.team(stored) for stored in repo.found(connection, ["Team"])]
+
+    def groups(self, connection: Database) -> list[Group]:
+        """Return the groups. One query."""
+        return [rules.group(stored) for stored in repo.found(connection, ["Group"])]
+
+    def group(self, connection: Database, name: str) -> Group | None:
+        """Return a group, a team, or the leads of a team (`<team>-leads`) as a group; None if there is none.
+
+        A group of that name goes before a team, a team before another team's leads. One query.
+        """
+        found = repo.found(connection, ["Group", "Team"], {name, name.removesuffix(LEADS)})
+        by_name = {(stored.kind, stored.name): stored for stored in found}
+        if stored := by_name.get(("Group", name)):
+            return rules.group(stored)
+        if stored := by_name.get(("Team", name)):
+            return Group(name=name, members=rules.team(stored).members, backup=None)
+        if name.endswith(LEADS) and (stored := by_name.get(("Team", name.removesuffix(LEADS)))):
+            return Group(name=name, members=rules.team(stored).leads, backup=None)
+        return None
+
+    def members(self, connection: Database, group: str) -> frozenset[str]:
+        """Return the handles of a group, a team or `<team>-leads`; none for an unknown one. One query."""
+        found = self.group(connection, group)
+        return frozenset() if found is None else found.members
+
+    def owners(self, connection: Database, services: Collection[str]) -> frozenset[str]:
+        """Return the handles of the members of the teams that own some services. Two queries."""
+        teams = {service.owner for service in self.services(connection, services)}
+        found = repo.found(connection, ["Team"], teams)
+        return frozenset[str]().union(*(rules.team(stored).members for stored in found))
+
+    @staticmethod
+    def seats(known: Collection[tuple[str, str]]) -> frozenset[str]:
+        """Return the names that may stand where a group is asked for, given every (kind, name) in force."""
+        teams = {name for kind, name in known if kind == "Team"}
+        groups = {name for kind, name in known if kind == "Group"}
+        return frozenset({SERVICE_OWNERS, *groups, *teams, *(f"{team}{LEADS}" for team in teams)})
+
+    # -- objectives ----------------------------------------------------------------------------------------------
+
+    def slis(self, connection: Database) -> list[Sli]:
+        """Return the indicators. One query."""
+        return [rules.sli(stored) for stored in repo.found(connection, ["SLI"])]
+
+    def sli(self, connection: Database, name: str) -> Sli | None:
+        """Return an indicator. One query."""
+        stored = repo.find(connection, "SLI", name)
+        return None if stored is None else rules.sli(stored)
+
+    def slos(self, connection: Database) -> list[Slo]:
+        """Return the objectives. One query."""
+        return [rules.slo(stored) for stored in repo.found(connection, ["SLO"])]
+
+    def slo(self, connection: Database, name: str) -> Slo | None:
+        """Return an objective. One query."""
+        stored = repo.find(connection, "SLO", name)
+        return None if stored is None else rules.slo(stored)
+
+    def slos_of(self, connection: Database, service: str) -> list[Slo]:
+        """Return the objectives of a service. One query."""
+        return [slo for slo in self.slos(connection) if slo.service == service]
+
+    def slis_of(self, connection: Database, service: str) -> list[Sli]:
+        """Return the indicators of a service: those whose source names it, and those its objectives use. Two queries."""
+        used = {slo.indicator for slo in self.slos_of(connection, service)}
+        return [sli for sli in self.slis(connection) if sli.service == service or sli.name in used]
+
+    # -- proof ---------------------------------------------------------------------------------------------------
+
+    row_digests = staticmethod(repo.row_digests)
