@@ -1,6 +1,6 @@
 """The demo's processes: started, found, killed and ended; each with its own log in the demo's folder.
 
-A process that serves prints one JSON line when it listens; what it prints after that, and its errors, go to
+A process that serves prints one JSON line when it listens. What it prints goes to `logs/<name>.out`, its errors to
 `logs/<name>.log`. Every process is started in a session of its own, so that a Ctrl-C at the terminal reaches only the
 demo, which then ends them in order.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from airboss.demo.nature import SERVICES
 
 START_S: Final = 30.0
 """How long a process may take until it listens."""
+LOOK_S: Final = 0.02
 END_S: Final = 5.0
 """How long a process may take to end by itself before it is killed."""
 
@@ -76,12 +76,13 @@ class World:
 
         Raises NotStarted when it ends or says nothing within START_S.
         """
-        log = (self.logs / f"{name}.log").open("ab")
-        with log:
+        words = self.logs / f"{name}.out"
+        words.unlink(missing_ok=True)
+        with words.open("wb") as out, (self.logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
                 [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if wait else log,
+                stdout=out,
                 stderr=log,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
@@ -163,23 +164,18 @@ class World:
             with contextlib.suppress(ProcessLookupError):  # children of its own, if it left any
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
 
     def _ready(self, name: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         """Wait for the line that says a process listens."""
-        assert process.stdout is not None
+        words = self.logs / f"{name}.out"
         deadline = time.monotonic() + START_S
-        while (left := deadline - time.monotonic()) > 0:
-            if not select.select([process.stdout], [], [], left)[0]:
-                break
-            line = process.stdout.readline()
-            if not line:
-                break
-            with contextlib.suppress(ValueError):
-                said = json.loads(line)
-                if isinstance(said, dict):
-                    return said
+        while time.monotonic() < deadline and process.poll() is None:
+            for line in words.read_text(errors="replace").splitlines(keepends=True):
+                with contextlib.suppress(ValueError):
+                    said = json.loads(line)
+                    if isinstance(said, dict) and line.endswith("\n"):
+                        return said
+            time.sleep(LOOK_S)
         ended = process.poll()
         what = f"ended with {ended}" if ended is not None else f"did not listen within {START_S:.0f} s"
         raise NotStarted(f"{name} {what}; the end of {self.logs / name}.log:\n{self.tail(name)}")
