@@ -208,19 +208,22 @@ def _evaluation(
     asks_flagd = compiler.asks_flagd
 
     def targeted(targeting_key: Any, attributes: Mapping[str, Any]) -> Resolution:
-        scope = {**attributes, TARGETING_KEY: targeting_key}
-        if asks_flagd:
-            scope["$flagd"] = {"flagKey": key, "timestamp": int(now())}
-        chosen = rule(scope)
-        if chosen is None:
-            return untargeted(targeting_key, attributes)
-        if type(chosen) is Split:
-            answer = split.get(chosen)
-        else:
-            answer = named.get(chosen if type(chosen) is str else Split.of(chosen))
+        try:  # here and not around, which would cost a call
+            scope = {**attributes, TARGETING_KEY: targeting_key}
+            if asks_flagd:
+                scope["$flagd"] = {"flagKey": key, "timestamp": int(now())}
+            chosen = rule(scope)
+            if chosen is None:
+                return untargeted(targeting_key, attributes)
+            if type(chosen) is Split:
+                answer = split.get(chosen)
+            else:
+                answer = named.get(chosen if type(chosen) is str else Split.of(chosen))
+        except Exception as fault:  # noqa: BLE001 - see _broken
+            return _broken(key, fault, metadata)
         return answer or failure("GENERAL", f"targeting chose {str(chosen)[:80]!r}, which is no variant", metadata)
 
-    return _guarded(key, targeted, metadata)
+    return targeted
 
 
 def _killed(record: Any, variants: Mapping[str, Any], metadata: Metadata) -> Resolution:
@@ -246,10 +249,15 @@ def _guarded(
     def guarded(targeting_key: Any, attributes: Mapping[str, Any]) -> Resolution:
         try:
             return evaluate(targeting_key, attributes)
-        except Exception as fault:  # noqa: BLE001 - a context is a stranger's; a service must not fall over its flags
-            return failure("GENERAL", f"flag {key!r} could not be evaluated: {type(fault).__name__}: {fault}", metadata)
+        except Exception as fault:  # noqa: BLE001 - see _broken
+            return _broken(key, fault, metadata)
 
     return guarded
+
+
+def _broken(key: str, fault: Exception, metadata: Metadata) -> Resolution:
+    """Return the answer for an evaluation that raised: contexts are strangers', and no service must fall over them."""
+    return failure("GENERAL", f"flag {key!r} could not be evaluated: {type(fault).__name__}: {fault}", metadata)
 
 
 def _always(answer: Resolution) -> Callable[[Any, Mapping[str, Any]], Resolution]:
