@@ -50,7 +50,8 @@ class Requirement:
 
     `distinct_from` names the parts played in the change (requester, authors, …) whose people may not sit here;
     `backup` is asked when too few are left; `covers` names the sections a vote is bound to (None: all but
-    presentation); `because` holds the IDs of the rules that asked for it.
+    presentation); `because` holds the IDs of the rules that asked for it; `sla_s` says within how many seconds an
+    answer is hoped for.
     """
 
     group: str
@@ -59,6 +60,7 @@ class Requirement:
     backup: str | None = None
     covers: frozenset[str] | None = None
     because: tuple[str, ...] = ()
+    sla_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,17 @@ class Round:
         """Every group whose members matter, backups included."""
         named = {requirement.group for requirement in self.requirements}
         return frozenset(named | {requirement.backup for requirement in self.requirements if requirement.backup})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CastVote:
+    """Say a word about a change. `seen` is the digest of the change as the voter saw it; a reason goes with no and ask."""
+
+    change: str
+    verdict: Verdict
+    seen: str
+    comment: str | None = None
+    channel: str = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,3 +165,14 @@ class Standing:
     sentence: str
     eligible: frozenset[str] = frozenset()
     stale: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A round as people look at it: what it asks for, what was said (comments as text), where it stands."""
+
+    round: Round
+    votes: tuple[Vote, ...]
+    standing: Standing
+    closed_at: datetime | None
+    closed_as: str | None

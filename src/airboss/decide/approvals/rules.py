@@ -52,9 +52,19 @@ class _Way:
     short: tuple[Requirement, ...]  # requirements that cannot be met even if everybody came
 
 
-def check(choices: Sequence[Choice], excluded: Mapping[str, frozenset[str]]) -> None:
-    """Refuse choices that ask for nothing, for too much, or for the exclusion of an unknown part. Raises Invalid."""
+def check(choices: Sequence[Choice], excluded: Mapping[str, frozenset[str]], sections: Mapping[str, str]) -> None:
+    """Refuse choices that ask for nothing, for too much, or for what nobody knows (a part, a section). Raises Invalid.
+
+    A vote that covers no section would stand whatever became of the change, so that is refused too.
+    """
     for requirement in chain.from_iterable(choice.of for choice in choices):
+        bound = covered(requirement, sections)
+        if not bound or bound - set(sections):
+            raise Invalid(
+                f"the approval of {requirement.group} covers {', '.join(sorted(bound)) or 'nothing'}, but the change "
+                f"has {', '.join(sorted(sections)) or 'no sections'}",
+                code="bad-approval",
+            )
         if requirement.least < 1:
             raise Invalid(f"{requirement.group} is asked for {requirement.least} people", code="bad-approval")
         if unknown := requirement.distinct_from - set(excluded):

@@ -1,0 +1,72 @@
+"""What approvals need from the rest of the house. Bootstrap wires them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from airboss.records.store import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A change as approvals see it: its section digests now, the digest over them, and whether it waits for votes."""
+
+    change: str
+    sections: Mapping[str, str]
+    digest: str
+    awaiting: bool
+
+
+class Subjects(Protocol):
+    """Finds a change; None when there is none."""
+
+    def __call__(self, connection: Connection, change: str, /) -> Subject | None: ...
+
+
+class Eligible(Protocol):
+    """Gives the handles of a group's members who can sign in; `services` resolves groups such as service-owners."""
+
+    def __call__(self, connection: Connection, group: str, services: frozenset[str], /) -> frozenset[str]: ...
+
+
+class BackupOf(Protocol):
+    """Gives the group that is asked when another has too few, or None."""
+
+    def __call__(self, connection: Connection, group: str, /) -> str | None: ...
+
+
+class OnVote(Protocol):
+    """Hears of a vote inside its transaction, to make the change due."""
+
+    def __call__(self, tx: Tx, change: str, /) -> None: ...
+
+
+class Places(Protocol):
+    """So many people of a group, as policy asks for them."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def least(self) -> int: ...
+
+
+class Need(Protocol):
+    """What policy asks for, by its shape: rooms of one wing do not import each other."""
+
+    @property
+    def rules(self) -> tuple[str, ...]: ...
+    @property
+    def of(self) -> str: ...
+    @property
+    def groups(self) -> Iterable[Places]: ...
+    @property
+    def distinct_from(self) -> AbstractSet[str]: ...
+    @property
+    def sla_s(self) -> int | None: ...
+    @property
+    def backup(self) -> str | None: ...
