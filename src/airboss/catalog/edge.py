@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from airboss.kernel.canonical import canonical
 from airboss.kernel.errors import Invalid
 from airboss.kernel.ids import NAME
 from airboss.kernel.yaml import Document, Path
@@ -185,7 +186,7 @@ def fit(shape: type[M], document: Document) -> tuple[M, dict[str, Any]]:
     """
     value: Any = document.value
     try:
-        return shape.model_validate(value), value
+        return _told_exactly(shape.model_validate(value), value, document)
     except ValidationError as fault:
         first = fault
     # A version such as 2.10 reads as a number; where text is wanted, what stands in the file is meant.
@@ -197,10 +198,19 @@ def fit(shape: type[M], document: Document) -> tuple[M, dict[str, Any]]:
             mended |= _put(value, path, document.raw(path))
     if mended:
         try:
-            return shape.model_validate(value), value
+            return _told_exactly(shape.model_validate(value), value, document)
         except ValidationError as fault:
             first = fault
     raise invalid(first.errors(include_url=False), document) from None
+
+
+def _told_exactly(model: M, value: Any, document: Document) -> tuple[M, dict[str, Any]]:
+    """Return both, or raise Invalid for what JSON cannot carry exactly (numbers beyond 2^53, half a surrogate pair)."""
+    try:
+        canonical(value)
+    except ValueError as fault:
+        raise Invalid(str(fault), code="bad-value", place=document.place()) from fault
+    return model, value
 
 
 def invalid(errors: Iterable[ErrorDetails], document: Document) -> Invalid:

@@ -59,7 +59,12 @@ class Catalog:
     """
 
     def __init__(
-        self, store: Store, journal: Journal, *, held: Sequence[Held] = (), validators: Mapping[str, Check] | None = None
+        self,
+        store: Store,
+        journal: Journal,
+        *,
+        held: Sequence[Held] = (),
+        validators: Mapping[str, Check] | None = None,
     ) -> None:
         self._store = store
         self._journal = journal

@@ -1,0 +1,39 @@
+"""The port through which payloads are looked into. Bootstrap registers one inspector for each kind of target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from sqlalchemy import Connection
+
+from airboss.changes.spec import Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something an inspector saw; a fact for policy, shown to approvers. `subject` is what it is about."""
+
+    code: str
+    severity: Literal["info", "warning", "danger"]
+    message: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What an inspector saw. `pinned` (subject → digest, as `flag/tax.engine`) becomes part of the payload's digest."""
+
+    findings: tuple[Finding, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict)
+
+
+class Inspector(Protocol):
+    """Looks into the payload of a change.
+
+    Must not write and must not wait on a network. Raises Refused or Invalid for what cannot be carried out; its
+    `place` is a field such as `spec.rollout.stages[0].target.flag.name`, which is turned into the line of the file.
+    """
+
+    def inspect(self, spec: Spec, connection: Connection) -> Inspection: ...

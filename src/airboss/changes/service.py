@@ -1,0 +1,553 @@
+"""The use cases of a change up to its start, and the moves the tower makes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from airboss.catalog import Applied, Catalog, Kind, Order, Parsed
+from airboss.changes import expansion, fitness, repo
+from airboss.changes.draft import Draft, read_change, refused, reread
+from airboss.changes.expansion import Known
+from airboss.changes.inspection import Finding, Inspection, Inspector
+from airboss.changes.lifecycle import EDITABLE, FACTS, Change, Moved, Phase
+from airboss.changes.spec import Section, Spec, affected, section_digests, total_digest
+from airboss.changes.template import template
+from airboss.kernel.canonical import Json, canonical
+from airboss.kernel.clock import Clock
+from airboss.kernel.errors import Invalid, NotFound, Refused, Stale
+from airboss.kernel.ids import ActorId, ChangeId, Ids, change_id
+from airboss.kernel.yaml import Document, load_one
+from airboss.people.access import Action, Actor, Scope, require
+from airboss.records.journal import Fact, Journal
+from airboss.records.store import Store, Tx
+
+Wake = Callable[[Tx, ChangeId], None]
+"""Makes a change due for the tower, in the transaction that gives it something to do."""
+
+PAGE_MOST: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Propose a change: the document as it was written, YAML or JSON, and what to call it in messages."""
+
+    data: bytes
+    source: str = "request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Put another document in the place of a change that has not started."""
+
+    change_id: str
+    data: bytes
+    expected_version: int
+    source: str = "request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Hand a draft over for review."""
+
+    change_id: str
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Withdraw a change that has not started."""
+
+    change_id: str
+    reason: str
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some changes, newest first, and the cursor of the next page if there may be one."""
+
+    items: tuple[repo.Summary, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expanded:
+    """A draft made whole: the spec, the digests of its sections, and what the inspectors found."""
+
+    spec: Spec
+    stored: bytes
+    sections: Mapping[Section, str]
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+def _nobody(tx: Tx, change: ChangeId) -> None:
+    """Wake nobody: a store without a tower."""
+
+
+class Changes:
+    """Proposes, edits, submits, withdraws and shows changes; moves them for the tower."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        *,
+        clock: Clock,
+        ids: Ids,
+        catalog: Catalog,
+        inspectors: Mapping[str, Inspector] | None = None,
+        reviewers: Sequence[Inspector] = (),
+        wake: Wake = _nobody,
+    ) -> None:
+        """`inspectors` look into payloads by kind of target; `reviewers` (the planner) look at every change."""
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._ids = ids
+        self._catalog = catalog
+        self._inspectors = dict(inspectors or {})
+        self._reviewers = tuple(reviewers)
+        self._wake = wake
+
+    # -- proposing -----------------------------------------------------------------------------------------------
+
+    def create(self, command: Create, *, actor: Actor) -> Change:
+        """Keep a proposal as a draft. The same ID with the same content again returns what is there.
+
+        Raises Forbidden, Invalid (with the place) or Refused (the ID is taken by something else).
+        """
+        return self._create(_document(command), actor)[0]
+
+    def _create(self, document: Document, actor: Actor) -> tuple[Change, bool]:
+        """Return the change, and whether it is new."""
+        draft = read_change(document)
+        require(actor, Action.CHANGE_SUBMIT, Scope(services=frozenset(draft.spec.services), team=draft.spec.owner.team))
+        new_id = ChangeId(draft.id) if draft.id else ChangeId(self._ids.new("chg"))
+        with self._store.write() as tx:
+            tx.lock(new_id)
+            there = repo.find(tx.connection, new_id)
+            if there is not None:
+                if there.document == draft.document:
+                    return there, False
+                raise Refused(
+                    f"change {new_id} exists already with another content",
+                    code="change-exists",
+                    place=draft.place(("metadata", "id")),
+                    way_out=f"edit it (airboss change edit {new_id}), or mint another ID: airboss id new",
+                )
+            now = self._clock.now()
+            new = Change(
+                id=new_id,
+                version=1,
+                fence=1,
+                phase=Phase.DRAFT,
+                attempt=1,
+                **_written(draft),
+                requester=ActorId(actor.id),
+                authors=(ActorId(actor.id),),
+                spec=None,
+                sections=None,
+                digest=None,
+                run=None,
+                outcome=None,
+                sentence="A draft: submit it to have it reviewed.",
+                created_at=now,
+                updated_at=now,
+                submitted_at=None,
+                started_at=None,
+                ended_at=None,
+            )
+            body: dict[str, Json] = {
+                "phase": new.phase,
+                "kind": new.kind,
+                "services": list(new.services),
+                "owner_team": new.owner_team,
+                "title": self._journal.text(tx, new.title),
+                "document": draft.digest,
+            }
+            fact = Fact(subject=new_id, type="change.drafted", actor=actor.id, body=body)
+            return repo.insert(tx, new, self._journal, [fact]), True
+
+    def kind(self) -> Kind:
+        """Return how files with changes are checked and applied, for the register: applying one keeps a draft."""
+
+        def check(document: Document) -> str:
+            return read_change(document).id or ""
+
+        def apply(parsed: Parsed, actor: Actor) -> Applied:
+            change, new = self._create(parsed.document, actor)
+            return Applied(kind="Change", name=change.id, outcome="created" if new else "unchanged")
+
+        return Kind(kind="Change", order=Order.CHANGE, check=check, apply=apply)
+
+    def edit(self, command: Edit, *, actor: Actor) -> Change:
+        """Put another document in the place of a change that has not started.
+
+        A draft stays one. A submitted change is expanded again and, unless only its presentation changed, goes back
+        into review; votes are bound to section digests and fall where theirs changed.
+        Raises Forbidden, Invalid, Refused (started, or not fit to be reviewed) or Stale.
+        """
+        draft = read_change(_document(command))
+        if draft.id is not None and draft.id != command.change_id:
+            raise Invalid(
+                f"the document says it is {draft.id}, the change is {command.change_id}",
+                code="other-change",
+                place=draft.place(("metadata", "id")),
+            )
+        with self._store.write() as tx:
+            before = self._held(tx, command.change_id, command.expected_version)
+            services = frozenset({*before.services, *draft.spec.services})
+            require(actor, Action.CHANGE_EDIT, Scope(services=services, team=before.owner_team))
+            if before.phase not in EDITABLE:
+                raise Refused(
+                    f"change {before.id} is {before.phase.words} and cannot be edited any more",
+                    code="not-editable",
+                    way_out="propose another change, or abort this one first",
+                )
+            if draft.document == before.document:
+                return before
+            authors = tuple(dict.fromkeys((*before.authors, ActorId(actor.id))))
+            after = replace(before, **_written(draft), authors=authors, updated_at=self._clock.now())
+            body: dict[str, Json] = {
+                "phase": before.phase,
+                "document": draft.digest,
+                "title": self._journal.text(tx, after.title),
+            }
+            if before.phase is not Phase.DRAFT:
+                made = self.expand(tx.connection, draft)
+                changed = affected(before.section_digests(), made.sections)
+                after = _with(after, made)
+                if changed - {Section.PRESENTATION} and before.phase is not Phase.IN_REVIEW:
+                    after, _ = after.move(
+                        Phase.IN_REVIEW,
+                        by=ActorId(actor.id),
+                        at=self._clock.now(),
+                        reason="",
+                        sentence="Edited; back in review.",
+                    )
+                body |= {**self._told(tx, made), "phase": after.phase, "affected": sorted(changed)}
+            fact = Fact(subject=before.id, type="change.edited", actor=actor.id, body=body)
+            saved = repo.transition(tx, before, after, [fact], journal=self._journal)
+            if saved.phase is not Phase.DRAFT:
+                self._wake(tx, saved.id)
+            return saved
+
+    def submit(self, command: Submit, *, actor: Actor) -> Change:
+        """Hand a draft over for review: expand it, inspect its payload, fix its digests.
+
+        Raises Forbidden, Stale, or Refused (not a draft, no way back, or it names what does not exist; the draft stays).
+        """
+        with self._store.write() as tx:
+            before = self._held(tx, command.change_id, command.expected_version)
+            require(actor, Action.CHANGE_SUBMIT, Scope(services=frozenset(before.services), team=before.owner_team))
+            if before.phase is not Phase.DRAFT:
+                raise Refused(
+                    f"change {before.id} is {before.phase.words}; only a draft is submitted",
+                    code="illegal-move",
+                    way_out=f"look at it: airboss change show {before.id}",
+                )
+            moved, record = before.move(
+                Phase.IN_REVIEW,
+                by=ActorId(actor.id),
+                at=self._clock.now(),
+                reason="submitted for review",
+                sentence="In review: policy is being asked.",
+            )
+            made = self.expand(tx.connection, reread(before.document, before.places))
+            after = _with(moved, made)
+            body: dict[str, Json] = {
+                **self._told(tx, made),
+                "kind": after.kind,
+                "services": list(after.services),
+                "environments": list(made.spec.environments),
+                "template": asdict(made.spec.template),
+            }
+            saved = repo.transition(tx, before, after, [self._fact(tx, record, after, body)], journal=self._journal)
+            self._wake(tx, saved.id)
+            return saved
+
+    def cancel(self, command: Cancel, *, actor: Actor) -> Change:
+        """Withdraw a change that has not started.
+
+        Raises Forbidden, Invalid (no reason), Stale or Refused (started: abort it instead).
+        """
+        if not command.reason.strip():
+            raise Invalid("a change is withdrawn with a reason", code="reason-missing", way_out="say why")
+        with self._store.write() as tx:
+            before = self._held(tx, command.change_id, command.expected_version)
+            require(actor, Action.CHANGE_EDIT, Scope(services=frozenset(before.services), team=before.owner_team))
+            saved = self.move(tx, before, to=Phase.CANCELLED, by=actor, reason=command.reason)
+            self._wake(tx, saved.id)
+            return saved
+
+    def _held(self, tx: Tx, wanted: str, expected_version: int | None) -> Change:
+        """Return a change, locked. Raises NotFound or Stale."""
+        tx.lock(change_id(wanted))
+        found = repo.find(tx.connection, wanted)
+        if found is None:
+            raise _unknown(wanted)
+        if expected_version is not None and found.version != expected_version:
+            raise Stale(
+                f"change {wanted} is at version {found.version}, not {expected_version}",
+                way_out="look at it again and decide again",
+            )
+        return found
+
+    # -- expanding -----------------------------------------------------------------------------------------------
+
+    def expand(self, connection: Connection, draft: Draft) -> Expanded:
+        """Return a draft made whole. Raises Refused with the place of what keeps it from being reviewed."""
+        defaults = template(draft.spec.template)
+        known = self.known(connection)
+        for fault in fitness.unfit(draft.spec, defaults, known):
+            raise fault.raised(draft, Refused)
+        spec = expansion.expand(draft, defaults, known)
+        try:
+            seen = self.inspect(connection, spec)
+        except (Refused, Invalid) as fault:
+            raise refused(draft, fault) from fault
+        spec = replace(spec, pinned=dict(seen.pinned))
+        stored = spec.stored()
+        sections = section_digests(stored)
+        return Expanded(
+            spec=spec, stored=stored, sections=sections, digest=total_digest(sections), findings=seen.findings
+        )
+
+    def inspect(self, connection: Connection, spec: Spec) -> Inspection:
+        """Return what the inspectors of a change's targets see now. `pinned` differing from the spec's is drift.
+
+        Raises Refused for a kind of target nothing here can carry.
+        """
+        asked: list[Inspector] = []
+        for number, stage in enumerate(spec.stages):
+            inspector = self._inspectors.get(stage.target.kind)
+            if inspector is None:
+                raise Refused(
+                    f"nothing here can carry a change to {stage.target.kind!r}",
+                    code="unknown-target",
+                    place=f"spec.rollout.stages[{number}].target",
+                    way_out=f"there are {', '.join(sorted(self._inspectors)) or 'no targets'}",
+                )
+            if inspector not in asked:
+                asked.append(inspector)
+        seen = [inspector.inspect(spec, connection) for inspector in (*asked, *self._reviewers)]
+        return Inspection(
+            findings=tuple(finding for one in seen for finding in one.findings),
+            pinned={subject: digest for one in seen for subject, digest in one.pinned.items()},
+        )
+
+    def known(self, connection: Connection) -> Known:
+        """Return what a change can refer to. Six queries."""
+        names = self._catalog.known(connection)
+        services = self._catalog.services(connection)
+        slis = self._catalog.slis(connection)
+        slos = self._catalog.slos(connection)
+        used = {(slo.service, slo.indicator) for slo in slos}
+        return Known(
+            services={service.name: service.stateful for service in services},
+            environments={one.name: one.rank for one in self._catalog.environments(connection)},
+            teams=frozenset(name for kind, name in names if kind == "Team"),
+            seats=self._catalog.seats(names),
+            runbooks=frozenset(name for kind, name in names if kind == "Runbook"),
+            windows={
+                window.name: bool(window.value["spec"]["allow"])
+                for window in self._catalog.documents(connection, "Window")
+            },
+            connections=frozenset(name for kind, name in names if kind == "Connection"),
+            slis={sli.name: sli.kind for sli in slis},
+            slis_of={
+                service.name: tuple(
+                    sli.name for sli in slis if sli.service == service.name or (service.name, sli.name) in used
+                )
+                for service in services
+            },
+            slos={
+                slo.name: expansion.Objective(service=slo.service, indicator=slo.indicator, target=slo.target)
+                for slo in slos
+            },
+        )
+
+    # -- moving (for the tower) ----------------------------------------------------------------------------------
+
+    def move(
+        self,
+        tx: Tx,
+        before: Change,
+        *,
+        to: Phase,
+        by: Actor,
+        reason: str,
+        sentence: str | None = None,
+        body: Mapping[str, Json] | None = None,
+        facts: Sequence[Fact] = (),
+        run: bytes | None = None,
+        outcome: str | None = None,
+        attempt: int | None = None,
+        raise_fence: bool = False,
+    ) -> Change:
+        """Move a change in the caller's transaction and record why; more `facts` go before the move's own.
+
+        `run`, `outcome` and `attempt` are kept as they are where they are None. Access is the caller's to check.
+        Raises Refused with what is legal, or Stale.
+        """
+        moved, record = before.move(to, by=ActorId(by.id), at=self._clock.now(), reason=reason, sentence=sentence)
+        after = replace(
+            moved,
+            run=before.run if run is None else run,
+            outcome=moved.outcome if outcome is None else outcome,
+            attempt=before.attempt if attempt is None else attempt,
+            fence=before.fence + 1 if raise_fence else before.fence,
+        )
+        own = self._fact(tx, record, after, body or {})
+        return repo.transition(tx, before, after, [*facts, own], journal=self._journal)
+
+    def advance(
+        self,
+        tx: Tx,
+        before: Change,
+        *,
+        facts: Sequence[Fact],
+        run: bytes | None = None,
+        sentence: str | None = None,
+        raise_fence: bool = False,
+    ) -> Change:
+        """Keep a decision within a phase (a step, a hold, a pause) in the caller's transaction, with its facts.
+
+        Raises Stale, and ValueError without a fact about the change.
+        """
+        after = replace(
+            before,
+            run=before.run if run is None else run,
+            sentence=before.sentence if sentence is None else sentence,
+            fence=before.fence + 1 if raise_fence else before.fence,
+            updated_at=self._clock.now(),
+        )
+        return repo.transition(tx, before, after, facts, journal=self._journal)
+
+    def _fact(self, tx: Tx, moved: Moved, after: Change, body: Mapping[str, Json]) -> Fact:
+        return Fact(
+            subject=moved.change,
+            type=FACTS[moved.after],
+            actor=moved.by,
+            body={
+                **body,
+                "from": moved.before,
+                "to": moved.after,
+                "version": after.version + 1,
+                "attempt": after.attempt,
+                "reason": self._journal.text(tx, moved.reason) if moved.reason else None,
+            },
+        )
+
+    def _told(self, tx: Tx, made: Expanded) -> dict[str, Json]:
+        """Return what a fact says of an expanded change."""
+        return {
+            "digest": made.digest,
+            "sections": {str(section): found for section, found in made.sections.items()},
+            "findings": [
+                {
+                    "code": finding.code,
+                    "severity": finding.severity,
+                    "subject": finding.subject,
+                    "message": self._journal.text(tx, finding.message),
+                }
+                for finding in made.findings
+            ],
+        }
+
+    # -- views ---------------------------------------------------------------------------------------------------
+
+    def get(self, wanted: str, *, actor: Actor) -> Change:
+        """Return a change. One query. Raises NotFound."""
+        require(actor, Action.CHANGE_READ)
+        with self._store.read() as connection:
+            return self.read(connection, wanted)
+
+    def read(self, connection: Connection, wanted: str) -> Change:
+        """Return a change on the caller's connection. One query. Raises NotFound."""
+        found = repo.find(connection, change_id(wanted))
+        if found is None:
+            raise _unknown(wanted)
+        return found
+
+    def read_many(self, connection: Connection, wanted: Collection[str]) -> list[Change]:
+        """Return those of some changes that exist, on the caller's connection. One query."""
+        return repo.found(connection, wanted)
+
+    def list(
+        self,
+        *,
+        actor: Actor,
+        phases: Collection[Phase] | None = None,
+        service: str | None = None,
+        kind: str | None = None,
+        requester: str | None = None,
+        team: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Return changes, newest first. One query. `cursor` comes from the page before."""
+        require(actor, Action.CHANGE_READ)
+        limit = max(1, min(limit, PAGE_MOST))
+        with self._store.read() as connection:
+            found = repo.listed(
+                connection,
+                phases=phases,
+                service=service,
+                kind=kind,
+                requester=requester,
+                team=team,
+                before=None if cursor is None else change_id(cursor),
+                limit=limit + 1,
+            )
+        items = tuple(found[:limit])
+        return Page(items=items, next_cursor=items[-1].id if len(found) > limit else None)
+
+
+def _document(command: Create | Edit) -> Document:
+    """Return what was sent. Raises Invalid.
+
+    JSON is YAML but for letters escaped as pairs of surrogates, so a body with escapes is spelt anew first.
+    """
+    data = command.data
+    if data.lstrip()[:1] == b"{" and b"\\u" in data:
+        with contextlib.suppress(ValueError):
+            data = json.dumps(json.loads(data, object_pairs_hook=_unique), ensure_ascii=False, indent=1).encode()
+    return load_one(data, command.source)
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; a key given twice is left to the YAML reader, which points at it. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _written(draft: Draft) -> dict[str, Any]:
+    """Return the columns that follow from what was written."""
+    spec = draft.spec
+    return {
+        "title": spec.title,
+        "kind": spec.template.partition("@")[0],
+        "services": tuple(spec.services),
+        "owner_team": spec.owner.team,
+        "document": draft.document,
+        "places": draft.places,
+    }
+
+
+def _with(change: Change, made: Expanded) -> Change:
+    sections: dict[str, Json] = {str(section): found for section, found in made.sections.items()}
+    return replace(change, spec=made.stored, sections=canonical(sections), digest=made.digest)
+
+
+def _unknown(wanted: str) -> NotFound:
+    return NotFound(f"there is no change {wanted}", code="change-not-found", way_out="list them: airboss change list")
