@@ -74,11 +74,11 @@ def check(choices: Sequence[Choice], excluded: Mapping[str, frozenset[str]], sec
                 code="bad-approval",
                 way_out=f"known are: {', '.join(sorted(excluded)) or 'none'}",
             )
+    if not choices or not all(choice.of for choice in choices):
+        raise Invalid("an approval round that asks for nobody", code="bad-approval")
     for choice in choices:
         if not 1 <= choice.take <= len(choice.of):
             raise Invalid(f"{choice.take} of {len(choice.of)} requirements cannot be taken", code="bad-approval")
-    if not choices:
-        raise Invalid("an approval round that asks for nobody", code="bad-approval")
     ways = prod(comb(len(choice.of), choice.take) for choice in choices)
     seats = sum(requirement.least for choice in choices for requirement in choice.of)
     if ways > MOST_WAYS or seats > MOST_SEATS:
