@@ -169,6 +169,21 @@ def test_documents() -> None:
         load_one(b"# nothing\n", "x.yaml")
 
 
+def test_a_document_alone() -> None:
+    """A document cut out of its file reads the same, comments and places included."""
+    text = b"# head\nkind: A\n---\n# second\nkind: B\nlist: [1, &x 2, *x]\n---\n---\nkind: C # end\n"
+    documents = load_documents(text, "x.yaml")
+    assert b"# head" in documents[0].alone()
+    assert b"# second" in documents[1].alone()
+    for document in documents:
+        again = load_one(document.alone(), "x.yaml")
+        assert again.value == document.value
+        assert again.place(("kind",)) == document.place(("kind",))
+        assert again.alone() == document.alone()
+    single = b"# head\nkind: A\n# tail\n"
+    assert load_one(single, "x.yaml").alone() == single
+
+
 def test_windows_lines_and_byte_order_mark() -> None:
     """Files from other systems read the same, with the same places."""
     document = load_one(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n", "x.yaml")

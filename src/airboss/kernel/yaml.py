@@ -90,7 +90,14 @@ class Document:
     value: Value
     source: str
     text: str = field(repr=False)
+    """The whole file, line ends as `\\n`."""
     _root: _Node = field(repr=False)
+    _span: tuple[int, int] = field(repr=False)
+
+    def alone(self) -> bytes:
+        """Return this document as a file of its own whose places are the same: the others become empty lines."""
+        start, end = self._span
+        return ("\n" * self.text.count("\n", 0, start) + self.text[start:end]).encode()
 
     def place(self, path: Path = ()) -> str:
         """Return `source:line:column` (from 1) of the value at `path`, or of its nearest ancestor when it is absent."""
@@ -156,7 +163,7 @@ def load_documents(data: bytes, source: str) -> list[Document]:
     # One kind of line end, so that marks, offsets and columns agree.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
-        roots = _Composer(text, source).documents()
+        starts, roots = _Composer(text, source).documents()
     except MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         problem = ", ".join(part for part in (fault.context, fault.problem) if part)
@@ -167,9 +174,11 @@ def load_documents(data: bytes, source: str) -> list[Document]:
         _refuse(source, line, len(before) - (before.rfind("\n") + 1), "a control character may not stand here", fault)
     except YAMLError as fault:
         _refuse(source, 0, 0, f"this is not YAML: {fault}", fault)
+    # What stands before a document's first mark, its comments, belongs to it when it is the first.
+    bounds = [0, *starts[1:], len(text)]
     return [
-        Document(value=root.plain(), source=source, text=text, _root=root)
-        for root in roots
+        Document(value=root.plain(), source=source, text=text, _root=root, _span=(start, end))
+        for root, start, end in zip(roots, bounds, bounds[1:], strict=False)
         if not (root.kind == "scalar" and root.scalar is None and root.text == "")
     ]
 
@@ -195,17 +204,19 @@ class _Composer:
         self._nodes = 0
         self._aliases = 0
 
-    def documents(self) -> list[_Node]:
-        roots = []
+    def documents(self) -> tuple[list[int], list[_Node]]:
+        """Return where each document starts, and its root."""
+        starts, roots = [], []
         for event in self._events:
             if isinstance(event, DocumentStartEvent):
                 if event.version not in (None, (1, 2)):
                     self._refuse(event, "only YAML 1.2 is read")
                 self._anchors = {}
+                starts.append(event.start_mark.index)
                 roots.append(self._node(next(self._events), depth=1))
                 end = next(self._events)
                 assert isinstance(end, DocumentEndEvent), "a document ends after its root"
-        return roots
+        return starts, roots
 
     def _node(self, event: Any, *, depth: int) -> _Node:
         if isinstance(event, AliasEvent):
