@@ -129,14 +129,15 @@ class Seen:
 class Want:
     """An effect to record and then carry out."""
 
-    kind: Literal["apply", "revert"]
+    kind: Literal["apply", "revert", "finish"]
     unit: str
     exposure: Exposure | None = None
 
-    def key(self, change_id: str, attempt: int) -> str:
-        """Return the idempotency key: the same want of the same attempt has the same key."""
+    def key(self, change_id: str, attempt: int, retries: int = 0) -> str:
+        """Return the idempotency key: the same want of the same attempt, and of the same try to take back, has one."""
         share = "" if self.exposure is None else f"/{self.exposure.new_percent:g}"
-        return f"{change_id}/{attempt}/{self.kind}/{self.unit}{share}"
+        again = f"/{retries}" if self.kind == "revert" and retries else ""
+        return f"{change_id}/{attempt}/{self.kind}/{self.unit}{share}{again}"
 
 
 Move: TypeAlias = Literal["stay", "verify", "complete", "roll_back", "rolled_back", "rollback_failed"]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from airboss.act.targets import UnitRef
 from airboss.kernel.canonical import Json
 from airboss.kernel.errors import Refused
 
@@ -57,6 +58,17 @@ class Unit:
     digest: str
     needs: tuple[str, ...] = ()
     point_of_no_return: bool = False
+
+    def ref(self, change_id: str) -> UnitRef:
+        """Return what the unit's target needs to know of it."""
+        return UnitRef(
+            change_id=change_id,
+            unit=self.name,
+            service=self.service,
+            environment=self.environment,
+            kind=self.kind,
+            params=self.params,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

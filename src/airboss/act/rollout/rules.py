@@ -36,6 +36,12 @@ def begin(plan: Plan, run: Run, now: datetime) -> Ruling:
     return Ruling(run=started, facts=(("rollout.started", {"units": sorted(run.baselines)}), _step_fact(plan, started)))
 
 
+def hold_start(run: Run, why: str, now: datetime) -> Run:
+    """Return a run that was not begun, because of what is said."""
+    since = run.hold.since if run.hold is not None else now
+    return replace(run, hold=Hold(kind="policy", since=since, sentence=why))
+
+
 def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     """Decide about a rollout that progresses, is held or is paused."""
     step = plan.steps[run.step]

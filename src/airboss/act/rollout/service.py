@@ -1,0 +1,202 @@
+"""What people may order, and the versions that stay blocked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection
+
+from airboss.act.rollout import claims, repo
+from airboss.act.rollout.model import read_run
+from airboss.act.rollout.plan import Ask, Unit, read_plan
+from airboss.changes import Change, Changes, Phase
+from airboss.kernel.clock import Clock
+from airboss.kernel.errors import Forbidden, Invalid, NotFound, Refused, Stale
+from airboss.kernel.ids import Ids
+from airboss.people.access import Action, Actor, Scope, require
+from airboss.records.journal import Fact, Journal
+from airboss.records.store import Store, Tx
+
+_MOVING: Final = frozenset({Phase.ROLLING_OUT, Phase.VERIFYING})
+_BEFORE: Final = frozenset(
+    {Phase.IN_REVIEW, Phase.AWAITING_APPROVAL, Phase.APPROVED, Phase.SCHEDULED, Phase.VALIDATING}
+)
+
+LEGAL: Final[Mapping[str, frozenset[Phase]]] = {
+    "pause": frozenset({Phase.ROLLING_OUT}),
+    "resume": frozenset({Phase.ROLLING_OUT}),
+    "promote": frozenset({Phase.ROLLING_OUT}),
+    "abort": _MOVING | _BEFORE | {Phase.ROLLBACK_FAILED},
+    "rollback": _MOVING | {Phase.ROLLBACK_FAILED},
+    "retry": frozenset({Phase.ROLLBACK_FAILED}),
+}
+"""Which order is possible in which phase."""
+TAKES_BACK: Final = frozenset({"abort", "rollback"})
+_ALREADY: Final = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.CANCELLED})
+REASON_MOST: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person wants of a rollout, and why. `expected_version` None: whatever it is now."""
+
+    change_id: str
+    verb: str
+    reason: str = ""
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedVersion:
+    """A version that was convicted and may not start until a person lifts the block."""
+
+    service: str
+    digest: str
+    change_id: str
+    sentence: str
+    at: str
+
+
+Members = Callable[[Connection, str], frozenset[str]]
+
+
+class Rollouts:
+    """Takes orders and keeps convicted versions from coming back."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        *,
+        clock: Clock,
+        ids: Ids,
+        changes: Changes,
+        members: Members,
+        poked: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._ids = ids
+        self._changes = changes
+        self._members = members
+        self._poked = poked
+
+    def order(self, command: Order, actor: Actor) -> Change:
+        """Leave an order for the tower and make the change due now; abort and rollback also shut out whoever holds it.
+
+        Ordering the same twice is one order. Raises Forbidden, NotFound, Invalid (no such order, or no reason), Stale,
+        or Refused with what is possible now.
+        """
+        if command.verb not in LEGAL:
+            raise Invalid(f"{command.verb!r} is no order", code="order-unknown", way_out=f"use {', '.join(LEGAL)}")
+        reason = command.reason.strip()
+        if len(reason) > REASON_MOST:
+            raise Invalid(f"a reason has at most {REASON_MOST} characters", code="reason-too-long")
+        if not reason and command.verb == "promote":
+            raise Invalid("a step is skipped with a reason", code="reason-missing", way_out="say why: --reason …")
+        with self._store.write() as tx:
+            tx.lock(command.change_id)
+            change = self._changes.read(tx.connection, command.change_id)
+            require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset(change.services), team=change.owner_team))
+            if command.verb in TAKES_BACK and change.phase in _ALREADY:
+                return change
+            if command.expected_version is not None and change.version != command.expected_version:
+                raise Stale(
+                    f"change {change.id} is at version {change.version}, not {command.expected_version}",
+                    way_out="look at it again and decide again",
+                )
+            _check(command.verb, change)
+            self._check_seat(tx.connection, command.verb, change, actor)
+            waiting = repo.waiting_commands(tx.connection, change.id)
+            if any(one.verb == command.verb for one in waiting):
+                return change
+            now = self._clock.now()
+            new = repo.Command(
+                id=self._ids.new("cmd"),
+                change_id=change.id,
+                verb=command.verb,
+                actor=actor.id,
+                actor_name=actor.name,
+                reason=self._journal.text(tx, reason) if reason else "",
+                at=now,
+            )
+            repo.give(tx, new)
+            body = {"command": new.id, "verb": new.verb, "reason": new.reason or None, "via": actor.via}
+            self._journal.record(tx, Fact(subject=change.id, type="change.commanded", actor=actor.id, body=body))
+            claims.poke(tx, change.id, now, fence=command.verb in TAKES_BACK)
+        self._poked()
+        return change
+
+    def _check_seat(self, connection: Connection, verb: str, change: Change, actor: Actor) -> None:
+        """Only somebody of the group that is asked may answer its question."""
+        if verb != "promote" or change.run is None:
+            return
+        stored = _stored(change.run)
+        step = read_plan(stored["plan"]).steps[read_run(stored["run"]).step]
+        if isinstance(step, Ask) and actor.name not in self._members(connection, step.group):
+            raise Forbidden(
+                f"this step asks {step.group}, and {actor.name} is not one of them",
+                code="not-asked",
+                way_out=f"ask somebody of {step.group}, or abort",
+            )
+
+    def block(self, tx: Tx, unit: Unit, change_id: str, sentence: str) -> None:
+        """Keep a convicted version from starting again, in the transaction of its conviction."""
+        repo.block_version(
+            tx, service=unit.service, digest=unit.digest, change_id=change_id, sentence=sentence, at=self._clock.now()
+        )
+        body = {"service": unit.service, "digest": unit.digest, "change": change_id}
+        subject = f"version/{unit.service}/{unit.digest}"
+        self._journal.record(tx, Fact(subject=subject, type="version.blocked", actor="system", body=body))
+
+    def lift(self, service: str, digest: str, reason: str, actor: Actor) -> None:
+        """Let a blocked version start again. Raises Forbidden, Invalid (no reason) or NotFound."""
+        require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset({service})))
+        if not reason.strip():
+            raise Invalid("a block is lifted with a reason", code="reason-missing", way_out="say why: --reason …")
+        with self._store.write() as tx:
+            if not repo.lift(tx, service, digest):
+                raise NotFound(f"no block stands on {digest} of {service}", code="block-not-found")
+            body = {"service": service, "digest": digest, "reason": self._journal.text(tx, reason.strip())}
+            subject = f"version/{service}/{digest}"
+            self._journal.record(tx, Fact(subject=subject, type="version.lifted", actor=actor.id, body=body))
+
+    def blocked(self, actor: Actor) -> list[BlockedVersion]:
+        """Return the standing blocks, newest first. One query."""
+        require(actor, Action.CHANGE_READ)
+        with self._store.read() as connection:
+            rows = repo.blocked_versions(connection)
+        return [
+            BlockedVersion(
+                service=row.service,
+                digest=row.digest,
+                change_id=row.change_id,
+                sentence=row.sentence,
+                at=row.at.isoformat(),
+            )
+            for row in rows
+        ]
+
+
+def _check(verb: str, change: Change) -> None:
+    if change.phase in LEGAL[verb]:
+        return
+    possible = possible_orders(change.phase)
+    raise Refused(
+        f"change {change.id} is {change.phase.words}; {verb} is not possible",
+        code="order-not-possible",
+        way_out=f"possible now: {', '.join(possible)}" if possible else "nothing can be ordered any more",
+    )
+
+
+def possible_orders(phase: Phase) -> list[str]:
+    """Return the orders that are possible in a phase."""
+    return [verb for verb, phases in LEGAL.items() if phase in phases]
+
+
+def _stored(run: bytes) -> Mapping[str, Mapping[str, Any]]:
+    return cast("Mapping[str, Mapping[str, Any]]", json.loads(run))

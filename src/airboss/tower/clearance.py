@@ -1,0 +1,153 @@
+"""Asks policy at each point where facts may have moved, and says what stands in the way.
+
+What was approved is pinned; what is about to happen is compared with it here, before each exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from airboss.act.rollout import Plan, repo
+from airboss.changes import EXECUTED, Change, Changes, section_digests
+from airboss.decide.approvals import Approvals, Choice, choices_of
+from airboss.decide.policy import Decision, Outcome, Point, Policies
+from airboss.kernel.clock import Clock
+from airboss.kernel.errors import AirbossError
+from airboss.people.access import SYSTEM
+from airboss.records.store import Store
+from airboss.tower.facts import PolicyFacts
+
+Persons = Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, str]]]
+"""Principals by ID: id, name (the handle), kind, role."""
+
+UNKNOWN_PERSON: Final[Mapping[str, str]] = {"name": "unknown", "kind": "system", "role": "viewer"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a round asks for, and who played which part in the change."""
+
+    choices: tuple[Choice, ...]
+    excluded: Callable[[Connection], Mapping[str, frozenset[str]]]
+
+
+class Clearance:
+    """Decisions of policy about changes."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        changes: Changes,
+        policies: Policies,
+        approvals: Approvals,
+        facts: PolicyFacts,
+        persons: Persons,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._changes = changes
+        self._policies = policies
+        self._approvals = approvals
+        self._facts = facts
+        self._persons = persons
+
+    def decide(self, connection: Connection, change: Change, point: Point) -> Decision:
+        """Ask policy about a change at a point. The engine failing is a decision that blocks, not an error."""
+        requester = self._persons(connection, [change.requester]).get(change.requester)
+        actor = {"id": change.requester, **(requester or UNKNOWN_PERSON)}
+        facts = self._facts.of(connection, change, change.expanded(), actor, self._clock.now())
+        return self._policies.decide(point, facts)
+
+    def asked(self, change: Change, decision: Decision) -> Asked:
+        """Return the round a pending decision asks for."""
+
+        def excluded(connection: Connection) -> Mapping[str, frozenset[str]]:
+            known = self._persons(connection, [change.requester, *change.authors])
+            names = {one: known[one]["name"] for one in known}
+            return {
+                "requester": frozenset(names[one] for one in [change.requester] if one in names),
+                "authors": frozenset(names[one] for one in change.authors if one in names),
+            }
+
+        return Asked(choices=choices_of(decision.approvals), excluded=excluded)
+
+    def before_start(self, change: Change, plan: Plan) -> tuple[str | None, Decision | None]:
+        """Return what stands in the way of the first exposure, if anything, and what policy said."""
+        with self._store.read() as connection:
+            for unit in plan.units:
+                block = repo.blocked(connection, unit.service, unit.digest)
+                if block is not None:
+                    return (
+                        f"this version of {unit.service} was taken back by change {block.change_id} "
+                        f"({block.sentence}); a person must lift the block: airboss version lift {unit.service} {unit.digest}"
+                    ), None
+            drift = self._drift(connection, change)
+            if drift is not None:
+                return drift, None
+            decision = self.decide(connection, change, Point.START)
+            return self._obstacle(connection, change, decision), decision
+
+    def before_promotion(self, change: Change) -> tuple[str | None, Decision]:
+        """Return what stands in the way of the next exposure, if anything, and what policy said."""
+        with self._store.read() as connection:
+            decision = self.decide(connection, change, Point.PROMOTE)
+            drift = self._drift(connection, change)
+            return drift or self._obstacle(connection, change, decision), decision
+
+    def _drift(self, connection: Connection, change: Change) -> str | None:
+        """Return how what would be carried out differs from what was approved, if it does."""
+        if change.spec is None:
+            raise AssertionError(f"change {change.id} starts without a spec")
+        approved = change.section_digests()
+        now = section_digests(change.spec)
+        moved = sorted(str(section) for section in EXECUTED if approved.get(section) != now[section])
+        if moved:
+            return f"the {' and '.join(moved)} of this change is not what was approved"
+        given = change.expanded()
+        try:
+            seen = self._changes.inspect(connection, given)
+        except AirbossError as fault:
+            return fault.detail
+        for subject, digest in sorted(given.pinned.items()):
+            if seen.pinned.get(subject) != digest:
+                return f"{subject} was changed after it was approved; edit the change to have it reviewed again"
+        return None
+
+    def _obstacle(self, connection: Connection, change: Change, decision: Decision) -> str | None:
+        """Return why a decision does not let the change go on. Approvals that were given count."""
+        if decision.outcome is Outcome.ALLOW:
+            return None
+        if decision.outcome is Outcome.BLOCK:
+            return in_words(decision)
+        missing = [need for need in decision.ruling.evidence if not need.met]
+        if missing:
+            return in_words(decision)
+        approval = self._approvals.of(connection, change.id, SYSTEM)
+        given = set() if approval is None or approval.closed_as != "approved" else approval.round.groups
+        wanted = {seats.group for need in decision.approvals for seats in need.groups}
+        if wanted <= given:
+            return None
+        return (
+            f"policy now also asks for {', '.join(sorted(wanted - given))}; edit the change to have it reviewed again"
+        )
+
+
+def in_words(decision: Decision) -> str:
+    """Return a decision in one sentence that names its reasons, and for a refusal the way out."""
+    ruling = decision.ruling
+    if decision.outcome is Outcome.BLOCK:
+        first = ruling.denials[0]
+        more = f" (and {len(ruling.denials) - 1} more)" if len(ruling.denials) > 1 else ""
+        return f"{first.message}{more}. {first.way_out}" if first.way_out else f"{first.message}{more}"
+    lacking = [f"{need.type} evidence" for need in ruling.evidence if not need.met]
+    groups = [f"{seats.least} of {seats.group}" for need in ruling.approvals for seats in need.groups]
+    if decision.outcome is Outcome.PENDING:
+        return f"{ruling.tier} risk needs {' and '.join([*groups, *lacking])}"
+    said = [fired.message for fired in ruling.fired if fired.effect == "auto_approve"]
+    return f"{ruling.tier} risk: {said[0]}" if said else f"{ruling.tier} risk"

@@ -1,0 +1,357 @@
+"""Flies a rollout: observe, judge, let the rules decide, record what is meant, then make the world match.
+
+Effects are recorded as intents with their facts, carried out after the commit, and observed by the next look. Normal
+running uses the same code as recovery: whoever claims the change next sees what is wanted and what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from airboss.act.rollout import Claim, Plan, Rollouts, Ruling, Run, Seen, Want, claims, repo, rules
+from airboss.act.rollout.repo import Effect, ExposureRow
+from airboss.act.targets import Exposure, Observation, Targets
+from airboss.changes import Change, Phase
+from airboss.decide.policy import Decision
+from airboss.kernel import failpoints
+from airboss.kernel.errors import AirbossError
+from airboss.people.access import SYSTEM
+from airboss.records.store import Tx
+from airboss.tower.clearance import Clearance
+from airboss.tower.judge import NOTHING_JUDGED, Judge, Judged
+from airboss.tower.loop import LEASE_S
+from airboss.tower.steer import AGAIN_S, Desk, FactPart, Next, Scene
+
+EFFECT_S: Final = 10.0
+"""Deadline of an effect: shorter than the lease, so that no effect outlives the right to cause it."""
+OBSERVE_S: Final = 3.0
+TARGET_AWAY: Final = "the target did not answer"
+
+_PHASES: Final[Mapping[str, Phase]] = {
+    "verify": Phase.VERIFYING,
+    "complete": Phase.COMPLETED,
+    "roll_back": Phase.ROLLING_BACK,
+    "rolled_back": Phase.ROLLED_BACK,
+    "rollback_failed": Phase.ROLLBACK_FAILED,
+}
+
+
+class Flight:
+    """Looks at changes between their start and their end."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        targets: Targets,
+        judge: Judge,
+        clearance: Clearance,
+        rollouts: Rollouts,
+        open_review: Callable[[Tx, Change], None],
+    ) -> None:
+        self._desk = desk
+        self._rollouts = rollouts
+        self._open_review = open_review
+        self._targets = targets
+        self._judge = judge
+        self._clearance = clearance
+
+    async def __call__(self, held: Claim, scene: Scene) -> None:
+        """Look at one change and release the claim."""
+        if scene.plan is None:
+            raise AssertionError(f"change {scene.change.id} is {scene.change.phase} without a plan")
+        match scene.change.phase:
+            case Phase.COMPLETED:
+                await self._finish(held, scene, scene.plan)
+            case Phase.ROLLBACK_FAILED:
+                await self._stranded(held, scene)
+            case Phase.ROLLING_BACK:
+                await self._take_back(held, scene, scene.plan)
+            case _:
+                await self._go_on(held, scene, scene.plan)
+
+    # -- forwards --------------------------------------------------------------------------------------------------
+
+    async def _go_on(self, held: Claim, scene: Scene, plan: Plan) -> None:
+        """Rolling out or verifying."""
+        run, orders = _ordered(scene)
+        back = next((command for command in scene.commands if command.verb in ("abort", "rollback")), None)
+        if back is not None:
+            # Taking back asks nobody: no telemetry, no policy, no gate.
+            ruling = rules.roll_back(run, f"{back.verb} ordered", scene.now)
+            await self._write(held, scene, plan, ruling, by=back.actor, orders=orders)
+            return
+        exposing = plan.exposing(run.step)
+        units = await self._observe(scene, plan, [] if exposing is None else [exposing.unit])
+        judged = await asyncio.to_thread(self._judge.look, scene, plan, run)
+        promote = next((command for command in scene.commands if command.verb == "promote"), None)
+        seen = Seen(
+            units=units,
+            answers=judged.answers,
+            answered_by=promote.actor if promote is not None and _asks(plan, run) else None,
+            skipped_by=promote.actor if promote is not None and not _asks(plan, run) else None,
+        )
+        decision: Decision | None = None
+        if scene.change.phase is Phase.VERIFYING:
+            ruling = rules.verifying(plan, run, seen, scene.now)
+        else:
+            ruling = rules.look(plan, run, seen, scene.now)
+            if _advances(ruling, run):
+                # Only now does policy matter: ask it, and let the rules decide again with its answer.
+                obstacle, decision = await asyncio.to_thread(self._clearance.before_promotion, scene.change)
+                ruling = rules.look(plan, run, replace(seen, clearance=obstacle), scene.now)
+        told: tuple[FactPart, ...] = ()
+        if decision is not None and ruling.facts:
+            told = (("policy.decided", decision.as_json()),)
+        await self._write(held, scene, plan, ruling, orders=orders, told=told, judged=judged)
+
+    async def _observe(self, scene: Scene, plan: Plan, names: Sequence[str]) -> dict[str, Observation | None]:
+        """Ask the targets what is there; one that does not answer in time is None."""
+
+        async def one(name: str) -> Observation | None:
+            unit = plan.unit(name)
+            try:
+                async with asyncio.timeout(OBSERVE_S):
+                    return await self._targets.of(unit.kind).observe(unit.ref(scene.change.id))
+            except (AirbossError, TimeoutError):
+                return None
+
+        return dict(zip(names, await asyncio.gather(*(one(name) for name in names)), strict=True))
+
+    # -- backwards -------------------------------------------------------------------------------------------------
+
+    async def _take_back(self, held: Claim, scene: Scene, plan: Plan) -> None:
+        """Rolling back: needs targets and nothing else."""
+        units = await self._observe(scene, plan, sorted(scene.run.baselines))
+        settled = all(
+            effect.done_at is not None or effect.deadline_at <= scene.now
+            for effect in scene.effects
+            if effect.kind == "apply" and effect.attempt == scene.change.attempt
+        )
+        ruling = rules.taking_back(plan, scene.run, Seen(units=units, settled=settled), scene.now)
+        await self._write(held, scene, plan, ruling)
+
+    async def _stranded(self, held: Claim, scene: Scene) -> None:
+        """Rollback failed: a person retries, or closes it through the review once production is mended by hand."""
+        retry = next((command for command in scene.commands if command.verb in ("retry", "abort", "rollback")), None)
+        if retry is None:
+            sentence = f"{scene.change.sentence} Retry the rollback when the target answers again."
+            step = Next(sentence=sentence, look_in_s=None, taken=scene.commands)
+        else:
+            run = replace(scene.run, rollback_started_at=scene.now, rollback_retries=scene.run.rollback_retries + 1)
+            step = Next(
+                to=Phase.ROLLING_BACK,
+                sentence=f"Taking back again: {scene.run.rollback_reason}",
+                reason="retry ordered",
+                by=retry.actor,
+                run=run,
+                facts=(("rollback.retried", {"retries": run.rollback_retries}),),
+                look_in_s=0.0,
+                taken=scene.commands,
+            )
+        await asyncio.to_thread(self._desk.settle, held, scene, step)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def _finish(self, held: Claim, scene: Scene, plan: Plan) -> None:
+        """Completed: make full exposure the new normal, then open the review."""
+        wants = tuple(Want(kind="finish", unit=name) for name in sorted(scene.run.baselines))
+        left = [want for want in wants if not _done(scene, want)]
+        if left:
+            ruling = Ruling(run=scene.run, wants=tuple(left), sentence="Completed", look_in_s=1.0)
+            await self._write(held, scene, plan, ruling)
+            return
+        await asyncio.to_thread(self._desk.settle, held, scene, self._reviewing(scene))
+
+    def _reviewing(self, scene: Scene) -> Next:
+        """A finished change goes where a rolled back one goes: to its review."""
+        return Next(
+            to=Phase.REVIEWING,
+            sentence=scene.change.sentence,
+            look_in_s=0.0,
+            also=self._open_review,
+            taken=scene.commands,
+        )
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def _write(
+        self,
+        held: Claim,
+        scene: Scene,
+        plan: Plan,
+        ruling: Ruling,
+        *,
+        by: str = SYSTEM.id,
+        orders: tuple[FactPart, ...] = (),
+        told: tuple[FactPart, ...] = (),
+        judged: Judged = NOTHING_JUDGED,
+    ) -> None:
+        """Record a ruling and its intents in one transaction, carry the intents out, release the claim."""
+        wants = [want for want in ruling.wants if _due(scene, want)]
+        intents = [self._intent(scene, held, want) for want in wants]
+        facts = (*orders, *told, *ruling.facts)
+        moved = ruling.move != "stay"
+
+        def also(tx: Tx, change: Change) -> None:
+            for intent in intents:
+                repo.intend(tx, intent, scene.now)
+            self._note_exposure(tx, scene, plan, ruling)
+            if ruling.run.convicted and not scene.run.convicted:
+                self._block(tx, change, plan, ruling)
+            self._judge.keep(tx, change, judged, scene.now)
+
+        step = Next(
+            sentence=ruling.sentence,
+            look_in_s=ruling.look_in_s,
+            to=_PHASES[ruling.move] if moved else None,
+            reason=ruling.sentence if moved else "",
+            by=by,
+            run=ruling.run if facts or moved else None,
+            facts=facts,
+            also=also if intents or facts or moved or judged.new is not None else None,
+            taken=scene.commands,
+        )
+        await asyncio.to_thread(self._desk.settle, held, scene, step, keep=bool(intents))
+        if not intents:
+            return
+        await asyncio.gather(*(self._carry_out(scene, plan, intent) for intent in intents))
+
+        def release() -> None:
+            now = self._desk.clock.now()
+            due = now + timedelta(seconds=min(ruling.look_in_s, AGAIN_S))
+            with self._desk.store.write() as tx:
+                claims.release(tx, held, now=now, due_at=due, sentence=ruling.sentence)
+
+        await asyncio.to_thread(release)
+
+    def _intent(self, scene: Scene, held: Claim, want: Want) -> Effect:
+        deadline = min(scene.now + timedelta(seconds=EFFECT_S), held.lease_until - timedelta(seconds=LEASE_S / 5))
+        return Effect(
+            key=want.key(scene.change.id, scene.change.attempt, scene.run.rollback_retries),
+            change_id=scene.change.id,
+            attempt=scene.change.attempt,
+            kind=want.kind,
+            unit=want.unit,
+            percent=None if want.exposure is None else want.exposure.new_percent,
+            fence=held.fence,
+            deadline_at=deadline,
+            tries=0,
+            done_at=None,
+            fault=None,
+        )
+
+    async def _carry_out(self, scene: Scene, plan: Plan, intent: Effect) -> None:
+        """Do one recorded effect, within its deadline, and remember how it went. Observing is the next look's work."""
+        unit = plan.unit(intent.unit)
+        ref = unit.ref(scene.change.id)
+        left_s = (intent.deadline_at - self._desk.clock.now()).total_seconds()
+        fault: str | None = None
+        failpoints.reach("tower.before_effect")
+        try:
+            async with asyncio.timeout(max(left_s, 0.0)):
+                target = self._targets.of(unit.kind)
+                if intent.kind == "apply":
+                    await target.apply(ref, Exposure(new_percent=intent.percent or 0.0), key=intent.key)
+                elif intent.kind == "revert":
+                    await target.revert(ref, scene.run.baselines[intent.unit], key=intent.key)
+                else:
+                    await target.finish(ref, key=intent.key)
+        except AirbossError as refusal:
+            fault = refusal.detail
+        except TimeoutError:
+            fault = TARGET_AWAY
+        failpoints.reach("tower.after_effect")
+
+        def record() -> None:
+            with self._desk.store.write() as tx:
+                repo.record_result(tx, intent.key, intent.fence, now=self._desk.clock.now(), fault=fault)
+
+        await asyncio.to_thread(record)
+        failpoints.reach("tower.after_effect_recorded")
+
+    def _note_exposure(self, tx: Tx, scene: Scene, plan: Plan, ruling: Ruling) -> None:
+        """Tell telemetry which exposure stands since when, in the transaction of the fact that says so."""
+        change, now = scene.change, scene.now
+        for kind, body in ruling.facts:
+            if kind == "exposure.reached":
+                unit = plan.unit(str(body["unit"]))
+                repo.end_exposures(tx, change.id, now, unit=unit.name)
+                repo.open_exposure(
+                    tx,
+                    ExposureRow(
+                        change_id=change.id,
+                        unit=unit.name,
+                        attempt=change.attempt,
+                        step=scene.run.step,
+                        service=unit.service,
+                        environment=unit.environment,
+                        percent=float(body["percent"]),
+                        from_at=now,
+                        to_at=None,
+                    ),
+                )
+            elif kind == "exposure.drifted":
+                repo.end_exposures(tx, change.id, now, unit=str(body["unit"]))
+        exposing = plan.exposing(ruling.run.step)
+        moving = any(want.kind == "apply" for want in ruling.wants)
+        if moving and exposing is not None:
+            # From here on the old exposure does not stand; the next look says when the new one does.
+            repo.end_exposures(tx, change.id, now, unit=exposing.unit)
+        if ruling.move in ("roll_back", "complete"):
+            repo.end_exposures(tx, change.id, now)
+
+    def _block(self, tx: Tx, change: Change, plan: Plan, ruling: Ruling) -> None:
+        """Keep the convicted version from starting again, with a fact of its own."""
+        for unit in plan.units:
+            if unit.name in ruling.run.baselines:
+                self._rollouts.block(tx, unit, change.id, ruling.run.rollback_reason)
+
+
+def _ordered(scene: Scene) -> tuple[Run, tuple[FactPart, ...]]:
+    """Return the run after the orders that only change it, and their facts."""
+    run = scene.run
+    facts: list[FactPart] = []
+    for command in scene.commands:
+        if command.verb == "pause" and not run.paused:
+            run = replace(run, paused=True)
+            facts.append(("rollout.paused", {"by": command.actor, "step": run.step + 1}))
+        elif command.verb == "resume" and run.paused:
+            run = replace(run, paused=False)
+            facts.append(("rollout.resumed", {"by": command.actor, "step": run.step + 1}))
+    return run, tuple(facts)
+
+
+def _asks(plan: Plan, run: Run) -> bool:
+    """Return whether the rollout waits for a person's word."""
+    hold = run.hold
+    return plan.steps[run.step].kind == "ask" or (hold is not None and hold.asked_until is not None)
+
+
+def _advances(ruling: Ruling, run: Run) -> bool:
+    return ruling.move == "verify" or ruling.run.step != run.step
+
+
+def _last(scene: Scene, want: Want) -> Effect | None:
+    key = want.key(scene.change.id, scene.change.attempt, scene.run.rollback_retries)
+    return next((effect for effect in scene.effects if effect.key == key), None)
+
+
+def _done(scene: Scene, want: Want) -> bool:
+    last = _last(scene, want)
+    return last is not None and last.done_at is not None
+
+
+def _due(scene: Scene, want: Want) -> bool:
+    """Return whether to cause an effect now: not while the same one may still arrive, nor at once after a fault."""
+    last = _last(scene, want)
+    if last is None:
+        return True
+    if last.fault is not None:
+        begun = last.deadline_at - timedelta(seconds=EFFECT_S)
+        return scene.now >= begun + timedelta(seconds=min(2.0**last.tries, EFFECT_S))
+    return last.deadline_at <= scene.now
