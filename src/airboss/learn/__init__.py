@@ -1,0 +1,1 @@
+"""Learning from what happened: reviews now; incidents, analytics, cost and game days to come."""
