@@ -1,0 +1,189 @@
+"""Folding one sealed block into a state. Pure: the old state stays as it is.
+
+Everything a block is judged with (tilts, thresholds, bets, foretold rates) comes from blocks before it; only
+afterwards does the block itself become part of the past. That is what keeps every process a martingale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from airboss.kernel.errors import Invalid
+from airboss.watch.analysis import ceiling, excess, groups, histogram, interval, mixture, ratio
+from airboss.watch.analysis.bins import Counts, Floats
+from airboss.watch.analysis.counting import Counted, count
+from airboss.watch.analysis.model import Block, Design, Kind, Metric, StepContext
+from airboss.watch.analysis.state import (
+    SPLIT_RATIOS,
+    State,
+    Tally,
+    Track,
+    excess_of,
+    margin_bins,
+    threshold_of,
+)
+
+
+def update(state: State, block: Block) -> State:
+    """Return the state with one more sealed block.
+
+    Raises Invalid (`block-out-of-order`) for a block that was folded before or lies before the last one; several
+    strata of one interval may follow each other.
+    """
+    if state.step is None:
+        raise Invalid("begin a step before folding blocks", code="analysis-no-step")
+    same = (block.start_us, block.end_us) == (state.last_start_us, state.last_end_us)
+    if (same and block.stratum in state.last_strata) or (not same and block.start_us < state.last_end_us):
+        raise Invalid(
+            f"block {block.start_us}–{block.end_us} is not after the last one, which ended at {state.last_end_us}",
+            code="block-out-of-order",
+            way_out="fold each sealed block once, in order",
+        )
+    looks = state.looks + 1
+    counted = count(block, state.design)
+    tracks = state.tracks
+    split = state.split
+    if counted is not None:
+        tracks = tuple(
+            _fold(metric, track, counted, state.step, looks)
+            for metric, track in zip(state.metrics, state.tracks, strict=True)
+        )
+        if state.design is Design.RAMP:
+            seen = counted.canary.seen
+            split = split + ratio.log_e(seen, seen + counted.baseline.seen, counted.share, SPLIT_RATIOS, 1.0)
+    return replace(
+        state,
+        tracks=tracks,
+        split=split,
+        looks=looks,
+        last_start_us=block.start_us,
+        last_end_us=block.end_us,
+        last_strata=(*state.last_strata, block.stratum) if same else (block.stratum,),
+    )
+
+
+def _fold(metric: Metric, track: Track, counted: Counted, step: StepContext, looks: int) -> Track:
+    match metric.kind:
+        case Kind.RATIO:
+            return _fold_ratio(metric, track, counted, step, looks)
+        case Kind.LATENCY:
+            return _fold_latency(metric, track, counted, step, looks)
+
+
+def _fold_ratio(metric: Metric, track: Track, counted: Counted, step: StepContext, looks: int) -> Track:
+    canary, baseline, tally = counted.canary, counted.baseline, track.tally
+    both = canary.bad + baseline.bad
+    robust, main, late = track.robust, track.harm_main, track.harm_late
+    if robust is None:
+        # Decided once, by what the first block brings: switching between two tests later would spend alpha twice.
+        robust = bool(counted.group_bad) and metric.harm_ratio == 1.0
+        main, late = mixture.begin(len(groups.LAMBDAS) if robust else len(ratio.HARM_RATIOS))
+    main, late = mixture.advance(main, late, looks, _harm_log_e(metric, counted, robust=robust, width=len(main)))
+
+    share, allowed = counted.share, excess_of(step)
+    past = {"past_bad": tally.past_bad, "past_seen": tally.past_seen}
+    safe_excess, safe_ceiling = track.safe_excess, track.safe_ceiling
+    if allowed > 0.0:
+        safe_excess = safe_excess + excess.log_e(
+            canary.step_bad,
+            canary.step_seen,
+            baseline.step_bad,
+            share=share,
+            excess=allowed,
+            bets=excess.bets_for(**past, share=share, excess=allowed),
+        )
+    if metric.ceiling is not None:
+        safe_ceiling = safe_ceiling + ceiling.log_e(canary.step_bad, canary.step_seen, **past, ceiling=metric.ceiling)
+    step_bad = canary.step_bad + baseline.step_bad
+    safe_relative = track.safe_relative + ratio.log_e(
+        canary.step_bad, step_bad, share, ratio.SAFE_RATIOS, 1.0 + metric.margin
+    )
+    return replace(
+        track,
+        robust=robust,
+        harm_main=main,
+        harm_late=late,
+        likelihood=track.likelihood + interval.likelihood_gain(canary.bad, both, share),
+        safe_excess=safe_excess,
+        safe_ceiling=safe_ceiling,
+        safe_relative=safe_relative,
+        tally=_add(tally, counted),
+    )
+
+
+def _harm_log_e(metric: Metric, counted: Counted, *, robust: bool, width: int) -> Floats:
+    if not robust:
+        bad = counted.canary.bad
+        return ratio.log_e(
+            bad, bad + counted.baseline.bad, counted.share, ratio.HARM_RATIOS * metric.harm_ratio, metric.harm_ratio
+        )
+    return groups.log_e(counted.group_bad) if counted.group_bad else np.zeros(width)
+
+
+def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepContext, looks: int) -> Track:
+    canary, baseline = counted.canary, counted.baseline
+    harm = np.zeros(len(track.harm_main))
+    if track.past.sum() >= histogram.WARM_UP and (canary.hist.any() or baseline.hist.any()):
+        # Only bins that ever held a value matter; the rest would be 288 logarithms for nothing.
+        used = _support(track.past, canary.hist, baseline.hist)
+        tilts = histogram.log_tilts(track.past[used])
+        if 0.0 < counted.hist_share < 1.0:
+            harm = histogram.log_e(canary.hist[used], baseline.hist[used], counted.hist_share, tilts)
+    main, late = mixture.advance(track.harm_main, track.harm_late, looks, harm)
+
+    threshold = track.threshold_bin if track.threshold_bin is not None else threshold_of(metric, track.past)
+    safe, step_canary, step_baseline = track.safe_relative, track.step_canary, track.step_baseline
+    if threshold is not None:
+        raised = threshold + margin_bins(metric, step)
+        beyond = int(canary.step_hist[raised:].sum())
+        over = int(baseline.step_hist[threshold:].sum())
+        share = counted.step_hist_share
+        if 0.0 < share < 1.0:
+            alternatives = np.concatenate(([tail_ratio(track.past, threshold, raised)], ratio.TAIL_RATIOS))
+            safe = safe + ratio.log_e(beyond, beyond + over, share, alternatives, 1.0)
+            step_canary = step_canary + canary.step_hist
+            step_baseline = step_baseline + baseline.step_hist
+    return replace(
+        track,
+        harm_main=main,
+        harm_late=late,
+        safe_relative=safe,
+        threshold_bin=threshold,
+        step_canary=step_canary,
+        step_baseline=step_baseline,
+        past=track.past + baseline.step_hist,
+        tally=_add(track.tally, counted),
+    )
+
+
+def tail_ratio(past: Counts, threshold: int, raised: int) -> float:
+    """Return the foretold P(X > raised)/P(X > threshold) of the past baseline, kept in [.02, .9]."""
+    beyond = float(past[raised:].sum()) + 0.5
+    over = float(past[threshold:].sum()) + 1.0
+    return min(max(beyond / over, 0.02), 0.9)
+
+
+def _support(*histograms: Counts) -> slice:
+    """Return the range of bins that hold anything, with an octave and a half to spare on both sides."""
+    used = np.flatnonzero(np.sum(histograms, axis=0))
+    return slice(max(int(used[0]) - 12, 0), min(int(used[-1]) + 20, len(histograms[0])))
+
+
+def _add(tally: Tally, counted: Counted) -> Tally:
+    canary, baseline = counted.canary, counted.baseline
+    return Tally(
+        canary_bad=tally.canary_bad + canary.bad,
+        baseline_bad=tally.baseline_bad + baseline.bad,
+        canary_seen=tally.canary_seen + canary.seen,
+        baseline_seen=tally.baseline_seen + baseline.seen,
+        step_canary_seen=tally.step_canary_seen + canary.step_seen,
+        step_baseline_seen=tally.step_baseline_seen + baseline.step_seen,
+        step_canary_bad=tally.step_canary_bad + canary.step_bad,
+        step_baseline_bad=tally.step_baseline_bad + baseline.step_bad,
+        step_canary_hit=tally.step_canary_hit + canary.bad,
+        step_baseline_hit=tally.step_baseline_hit + baseline.bad,
+        past_seen=tally.past_seen + baseline.step_seen,
+        past_bad=tally.past_bad + baseline.step_bad,
+    )
