@@ -232,7 +232,7 @@ class Flight:
     def _intent(self, scene: Scene, held: Claim, want: Want) -> Effect:
         deadline = min(scene.now + timedelta(seconds=EFFECT_S), held.lease_until - timedelta(seconds=LEASE_S / 5))
         return Effect(
-            key=want.key(scene.change.id, scene.change.attempt, scene.run.rollback_retries),
+            key=want.key(scene.change.id, scene.change.attempt),
             change_id=scene.change.id,
             attempt=scene.change.attempt,
             kind=want.kind,
@@ -337,7 +337,7 @@ def _advances(ruling: Ruling, run: Run) -> bool:
 
 
 def _last(scene: Scene, want: Want) -> Effect | None:
-    key = want.key(scene.change.id, scene.change.attempt, scene.run.rollback_retries)
+    key = want.key(scene.change.id, scene.change.attempt)
     return next((effect for effect in scene.effects if effect.key == key), None)
 
 

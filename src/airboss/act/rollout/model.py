@@ -54,6 +54,7 @@ class Run:
     step_started_at: datetime | None = None
     reached_at: datetime | None = None
     extensions: int = 0
+    drifts: int = 0
     paused: bool = False
     hold: Hold | None = None
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
@@ -133,10 +134,13 @@ class Want:
     unit: str
     exposure: Exposure | None = None
 
-    def key(self, change_id: str, attempt: int, retries: int = 0) -> str:
-        """Return the idempotency key: the same want of the same attempt, and of the same try to take back, has one."""
+    again: int = 0
+    """Counts drifts mended and rollbacks retried, so that the same exposure can be asked for anew."""
+
+    def key(self, change_id: str, attempt: int) -> str:
+        """Return the idempotency key: the same want has the same one, however often it is looked at."""
         share = "" if self.exposure is None else f"/{self.exposure.new_percent:g}"
-        again = f"/{retries}" if self.kind == "revert" and retries else ""
+        again = f"/{self.again}" if self.again else ""
         return f"{change_id}/{attempt}/{self.kind}/{self.unit}{share}{again}"
 
 

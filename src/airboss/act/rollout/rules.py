@@ -57,6 +57,8 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
         return _convict(told, failed, facts, now)
     if observation is None:
         return _trouble(plan, told, "error", f"the target of {exposing.unit} does not answer", facts, now)
+    if not observation.healthy:
+        return _trouble(plan, told, "error", observation.sentence or f"{exposing.unit} is not healthy", facts, now)
     wanted = Exposure(new_percent=exposing.percent)
     if abs(observation.exposure.new_percent - exposing.percent) > SAME_PERCENT:
         return _converge(told, exposing, observation, wanted, facts)
@@ -67,8 +69,6 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
         runs = observation.new_digest or "nothing"
         sentence = f"{exposing.unit} runs {runs}, which is not what was approved"
         return _trouble(plan, told, "error", sentence, facts, now)
-    if not observation.healthy:
-        return _trouble(plan, told, "error", observation.sentence or f"{exposing.unit} is not healthy", facts, now)
 
     if seen.skipped_by is not None:
         facts.append(("step.skipped", {"step": told.step + 1, "by": seen.skipped_by}))
@@ -156,6 +156,7 @@ def _advance(plan: Plan, run: Run, seen: Seen, facts: Facts, now: datetime) -> R
         # A question keeps the exposure it found, and with it the moment that was reached.
         reached_at=run.reached_at if isinstance(following, Ask) else None,
         extensions=0,
+        drifts=0,
         hold=None,
         verdicts={},
     )
@@ -175,9 +176,9 @@ def _converge(run: Run, step: Expose, seen: Observation, wanted: Exposure, facts
                 {"unit": step.unit, "wanted": step.percent, "observed": seen.exposure.new_percent},
             )
         )
-        run = replace(run, reached_at=None)
+        run = replace(run, reached_at=None, drifts=run.drifts + 1)
     sentence = f"Moving {step.unit} from {seen.exposure.new_percent:g} % to {step.percent:g} %"
-    want = Want(kind="apply", unit=step.unit, exposure=wanted)
+    want = Want(kind="apply", unit=step.unit, exposure=wanted, again=run.drifts)
     return Ruling(run=run, wants=(want,), facts=tuple(facts), sentence=sentence, look_in_s=LOOK_S / 2)
 
 

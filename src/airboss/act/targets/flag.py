@@ -1,0 +1,82 @@
+"""The feature flag as a target: the ramp of our own flag service."""
+
+from __future__ import annotations
+
+import asyncio
+
+from airboss.act.flags import Flags, FlagState
+from airboss.act.targets.model import Baseline, Exposure, Observation, UnitRef
+from airboss.kernel.clock import Clock
+from airboss.people.access import SYSTEM
+from airboss.records.store import Store
+
+
+class FlagTarget:
+    """Moves who gets the new side of a flag. What it observes is what the flag service answers with."""
+
+    def __init__(self, store: Store, flags: Flags, *, clock: Clock) -> None:
+        self._store = store
+        self._flags = flags
+        self._clock = clock
+
+    async def prepare(self, unit: UnitRef, *, key: str) -> Baseline:  # noqa: ARG002 - nothing is written
+        """Return that nobody has the new side of this change yet, and which definition that is true of."""
+        state = await self._state(unit)
+        return Baseline(new_percent=0.0, digest=state.digest, detail={"variant": unit.params["old"]})
+
+    async def apply(self, unit: UnitRef, exposure: Exposure, *, key: str) -> None:
+        """Bring the new side to a share of people. Raises Refused where another change holds the ramp."""
+
+        def act() -> FlagState:
+            return self._flags.set_exposure(
+                unit.params["name"],
+                unit.change_id,
+                exposure.new_percent,
+                unit.params["new"],
+                unit.params["old"],
+                key=key,
+                actor=SYSTEM,
+                environment=unit.environment,
+            )
+
+        await asyncio.to_thread(act)
+
+    async def observe(self, unit: UnitRef) -> Observation:
+        """Say what share of people the ramp gives the new side. Killed, nobody has it, yet the ramp still stands."""
+        state = await self._state(unit)
+        return Observation(
+            exposure=Exposure(new_percent=state.ramp_percent),
+            new_digest=state.digest,
+            healthy=not state.killed,
+            at=self._clock.now(),
+            sentence=f"the kill switch of {state.flag} is on: nobody has the new side" if state.killed else "",
+        )
+
+    async def finish(self, unit: UnitRef, *, key: str) -> None:
+        """Make the new side what everybody gets."""
+
+        def act() -> FlagState:
+            return self._flags.finish(
+                unit.change_id, flag=unit.params["name"], key=key, actor=SYSTEM, environment=unit.environment
+            )
+
+        await asyncio.to_thread(act)
+
+    async def revert(self, unit: UnitRef, baseline: Baseline, *, key: str) -> None:  # noqa: ARG002 - always nobody
+        """Give everybody the old side again."""
+
+        def act() -> FlagState:
+            return self._flags.revert(
+                unit.change_id, flag=unit.params["name"], key=key, actor=SYSTEM, environment=unit.environment
+            )
+
+        await asyncio.to_thread(act)
+
+    async def _state(self, unit: UnitRef) -> FlagState:
+        def read() -> FlagState:
+            with self._store.read() as connection:
+                return self._flags.observe(
+                    connection, unit.params["name"], environment=unit.environment, change_id=unit.change_id
+                )
+
+        return await asyncio.to_thread(read)
