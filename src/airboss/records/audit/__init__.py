@@ -1,0 +1,35 @@
+"""The audit: signs the journal as it grows, proves what is in it, and finds whatever was changed behind its back.
+
+The tower calls `Checkpoints.write_due`; the API and the CLI verify, export and hand out evidence packs.
+"""
+
+from airboss.records.audit.checkpoints import Checkpoint, Checkpoints, TreeHead, latest, origin
+from airboss.records.audit.model import Finding, Kind, Report
+from airboss.records.audit.notes import BadNote, Signer, VerifyKey, open_note
+from airboss.records.audit.packs import consistency_proof, evidence, export, inclusion_proof, verify_pack
+from airboss.records.audit.proofs import verify_consistency, verify_inclusion
+from airboss.records.audit.verify import StateDigests, verify
+
+__all__ = [
+    "BadNote",
+    "Checkpoint",
+    "Checkpoints",
+    "Finding",
+    "Kind",
+    "Report",
+    "Signer",
+    "StateDigests",
+    "TreeHead",
+    "VerifyKey",
+    "consistency_proof",
+    "evidence",
+    "export",
+    "inclusion_proof",
+    "latest",
+    "open_note",
+    "origin",
+    "verify",
+    "verify_consistency",
+    "verify_inclusion",
+    "verify_pack",
+]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Insert
 
 from airboss.kernel import failpoints
 from airboss.kernel.canonical import Json, canonical
@@ -18,11 +18,40 @@ from airboss.kernel.ids import Chance, FactId, Ids
 from airboss.records.journal.merkle import Frontier, leaf_hash
 from airboss.records.journal.model import FORMAT, Fact, StoredFact, read_stored
 from airboss.records.journal.tables import blob, cursor, entry, fact, head, log, pending
-from airboss.records.store import Store, Tx, upsert
-from airboss.records.store.schema import subject
+from airboss.records.store import Kind, Store, Tx, subject, upsert
 
 BATCH: Final = 1_000
 ERASED: Final = "(erased)"
+
+
+def _next(dialect: Kind) -> Insert:
+    """The subject's next number, its row created or locked; no row when it is closed."""
+    first = upsert(subject, dialect).values(
+        subject=sa.bindparam("about"), seq=1, closed=sa.bindparam("closes"), state_digest=sa.bindparam("digest")
+    )
+    return first.on_conflict_do_update(
+        index_elements=[subject.c.subject],
+        set_={
+            "seq": subject.c.seq + 1,
+            "closed": first.excluded.closed,
+            "state_digest": sa.func.coalesce(first.excluded.state_digest, subject.c.state_digest),
+        },
+        where=subject.c.closed.is_(False),
+    ).returning(subject.c.seq)
+
+
+# Built once: the toolkit takes longer to put a statement together than the database to run it.
+_NEXT: Final[dict[Kind, Insert]] = {"sqlite": _next("sqlite"), "postgresql": _next("postgresql")}
+_APPEND: Final = sa.insert(fact)
+_WAIT: Final = sa.insert(pending).inline()
+_WAITING: Final = sa.select(pending.c.number, pending.c.fact_id, pending.c.leaf).order_by(pending.c.number).limit(BATCH)
+_NUMBER: Final = sa.insert(entry)
+_NUMBERED: Final = sa.delete(pending).where(pending.c.number == sa.bindparam("done"))
+_GROW: Final = (
+    sa.update(head).where(head.c.id == 1).values(size=sa.bindparam("size"), frontier=sa.bindparam("frontier"))
+)
+_ASK_HEAD: Final = sa.select(head.c.size, head.c.frontier).where(head.c.id == 1)
+_HEAD: Final = {"sqlite": _ASK_HEAD, "postgresql": _ASK_HEAD.with_for_update(skip_locked=True)}
 
 
 class Journal:
@@ -55,23 +84,20 @@ class Journal:
     def record(self, tx: Tx, new: Fact) -> FactId:
         """Append a fact in the caller's transaction. Raises Refused when its subject is closed.
 
-        Five statements: the subject's row is locked first, so facts of one subject are gapless and in order.
+        Three statements; the first takes the subject's row, so facts of one subject are gapless and in order.
         """
         if self._log_id is None:
             raise RuntimeError("the journal was not opened")
-        tx.lock(new.subject)
-        row = tx.execute(
-            sa.update(subject)
-            .where(subject.c.subject == new.subject, subject.c.closed.is_(False))
-            .values(
-                seq=subject.c.seq + 1,
-                closed=new.closes,
-                **({"state_digest": new.state_digest} if new.state_digest is not None else {}),
+        number = tx.execute(
+            _NEXT[tx.dialect],
+            {"about": new.subject, "closes": new.closes, "digest": new.state_digest},
+        ).scalar_one_or_none()
+        if number is None:
+            raise Refused(
+                f"the record of {new.subject} is closed",
+                code="record-closed",
+                way_out="what comes after belongs to a new change",
             )
-            .returning(subject.c.seq)
-        ).one_or_none()
-        if row is None:
-            raise Refused(f"the record of {new.subject} is closed", code="record-closed")
         now = self._clock.now()
         fact_id = FactId(self._ids.new("fct"))
         value: dict[str, Json] = {
@@ -81,21 +107,27 @@ class Journal:
             "at": rfc3339(now),
             "actor_id": new.actor,
             "subject": new.subject,
-            "subject_seq": row.seq,
+            "subject_seq": number,
             "type": new.type,
             "body": new.body,
         }
         if new.state_digest is not None:
             value["state_digest"] = new.state_digest
         if new.closes:
-            value["closes_after"] = row.seq
+            value["closes_after"] = number
         stored = canonical(value)
         tx.execute(
-            sa.insert(fact).values(
-                fact_id=fact_id, subject=new.subject, subject_seq=row.seq, type=new.type, at=now, stored=stored
-            )
+            _APPEND,
+            {
+                "fact_id": fact_id,
+                "subject": new.subject,
+                "subject_seq": number,
+                "type": new.type,
+                "at": now,
+                "stored": stored,
+            },
         )
-        tx.execute(sa.insert(pending).values(fact_id=fact_id, at=now, leaf=leaf_hash(stored)))
+        tx.execute(_WAIT, {"fact_id": fact_id, "at": now, "leaf": leaf_hash(stored)})
         return fact_id
 
     def text(self, tx: Tx, words: str) -> str:
@@ -111,8 +143,9 @@ class Journal:
 
     def erase_text(self, tx: Tx, reference: str) -> None:
         """Erase a text; its digest stays. Raises NotFound."""
+        # The salt goes too: with it a short text could be guessed back from its digest.
         done = tx.execute(
-            sa.update(blob).where(blob.c.digest == reference).values(bytes=None, erased_at=self._clock.now())
+            sa.update(blob).where(blob.c.digest == reference).values(bytes=None, salt=None, erased_at=self._clock.now())
         )
         if done.rowcount != 1:
             raise NotFound(f"there is no text {reference}", code="text-not-found")
@@ -126,29 +159,28 @@ class Journal:
         Facts whose transaction commits late get a later position; positions never have gaps.
         """
         failpoints.reach("journal.before_sequence")
-        query = sa.select(head.c.size, head.c.frontier).where(head.c.id == 1)
-        if connection.dialect.name == "postgresql":
-            query = query.with_for_update(skip_locked=True)
-        held = connection.execute(query).one_or_none()
+        held = connection.execute(_HEAD[connection.dialect.name]).one_or_none()
         if held is None:
             return 0
-        rows = connection.execute(
-            sa.select(pending.c.number, pending.c.fact_id, pending.c.leaf).order_by(pending.c.number).limit(BATCH)
-        ).all()
-        if not rows:
-            return 0
-        connection.execute(
-            sa.insert(entry),
-            [
-                {"position": held.size + offset, "fact_id": row.fact_id, "leaf": row.leaf}
-                for offset, row in enumerate(rows)
-            ],
-        )
-        grown = Frontier.read(held.size, held.frontier).extended([row.leaf for row in rows])
-        connection.execute(sa.update(head).where(head.c.id == 1).values(size=grown.size, frontier=grown.stored()))
-        connection.execute(sa.delete(pending).where(pending.c.number.in_([row.number for row in rows])))
+        done = 0
+        grown = Frontier.read(held.size, held.frontier)
+        while rows := connection.execute(_WAITING).all():
+            connection.execute(
+                _NUMBER,
+                [
+                    {"position": grown.size + offset, "fact_id": row.fact_id, "leaf": row.leaf}
+                    for offset, row in enumerate(rows)
+                ],
+            )
+            grown = grown.extended([row.leaf for row in rows])
+            connection.execute(_NUMBERED, [{"done": row.number} for row in rows])
+            done += len(rows)
+            if len(rows) < BATCH:
+                break
+        if done:
+            connection.execute(_GROW, {"size": grown.size, "frontier": grown.stored()})
         failpoints.reach("journal.after_sequence")
-        return len(rows)
+        return done
 
     def oldest_pending(self, connection: Connection) -> datetime | None:
         """Return since when the oldest fact waits for its position, or None. Part of readiness."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
-from airboss.records.store import Instant, metadata
+from airboss.records.store import Instant, insert_only, metadata
 
 _Counter = BigInteger().with_variant(Integer, "sqlite")
 
@@ -16,17 +16,19 @@ log = Table(
     Column("created_at", Instant, nullable=False),
 )
 
-fact = Table(
-    "fact",
-    metadata,
-    Column("fact_id", Text, primary_key=True),
-    Column("subject", Text, nullable=False),
-    Column("subject_seq", BigInteger, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("stored", LargeBinary, nullable=False),
-    UniqueConstraint("subject", "subject_seq"),
-    Index("ix_fact_type_at", "type", "at"),
+fact = insert_only(
+    Table(
+        "fact",
+        metadata,
+        Column("fact_id", Text, primary_key=True),
+        Column("subject", Text, nullable=False),
+        Column("subject_seq", BigInteger, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("at", Instant, nullable=False),
+        Column("stored", LargeBinary, nullable=False),
+        UniqueConstraint("subject", "subject_seq"),
+        Index("ix_fact_type_at", "type", "at"),
+    )
 )
 
 pending = Table(
@@ -36,15 +38,16 @@ pending = Table(
     Column("fact_id", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Column("leaf", LargeBinary, nullable=False),
-    sqlite_autoincrement=True,
 )
 
-entry = Table(
-    "entry",
-    metadata,
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("fact_id", Text, nullable=False, unique=True),
-    Column("leaf", LargeBinary, nullable=False),
+entry = insert_only(
+    Table(
+        "entry",
+        metadata,
+        Column("position", _Counter, primary_key=True, autoincrement=False),
+        Column("fact_id", Text, nullable=False, unique=True),
+        Column("leaf", LargeBinary, nullable=False),
+    )
 )
 
 head = Table(
@@ -59,7 +62,7 @@ blob = Table(
     "blob",
     metadata,
     Column("digest", Text, primary_key=True),
-    Column("salt", LargeBinary, nullable=False),
+    Column("salt", LargeBinary),
     Column("bytes", LargeBinary),
     Column("erased_at", Instant),
 )
@@ -74,7 +77,9 @@ cursor = Table(
 checkpoint = Table(
     "checkpoint",
     metadata,
-    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", _Counter, primary_key=True, autoincrement=True),
+    Column("size", BigInteger, nullable=False),
     Column("at", Instant, nullable=False),
     Column("note", LargeBinary, nullable=False),
+    Index("ix_checkpoint_size", "size"),
 )

@@ -1,0 +1,67 @@
+"""Time: exact to the microsecond both ways, never without a zone; and a clock moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.kernel.clock import SystemClock, from_micros, parse_rfc3339, rfc3339, to_micros
+from airboss.testing import ManualClock
+
+ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+TIMES = st.datetimes(datetime(1900, 1, 2), datetime(9999, 12, 30), timezones=ZONES)  # noqa: DTZ001 - bounds are naive
+
+
+@given(TIMES)
+def test_a_time_comes_back_from_its_forms(at: datetime):
+    """Microseconds and RFC 3339 text both give back the very instant, in UTC."""
+    assert from_micros(to_micros(at)) == at
+    assert parse_rfc3339(rfc3339(at)) == at
+    assert parse_rfc3339(rfc3339(at)).tzinfo is UTC
+
+
+@given(TIMES, TIMES)
+def test_texts_sort_as_times_do(one: datetime, other: datetime):
+    """The one form facts use sorts as text the way the times do."""
+    assert (rfc3339(one) < rfc3339(other)) == (one < other)
+
+
+def test_a_time_without_a_zone_is_refused():
+    """Nobody guesses a zone."""
+    with pytest.raises(ValueError, match="no time zone"):
+        to_micros(datetime(2026, 1, 1))  # noqa: DTZ001 - what is being refused
+    with pytest.raises(ValueError, match="no time zone"):
+        parse_rfc3339("2026-01-01T00:00:00")
+
+
+def test_the_machine_clock_goes_forward():
+    """The system clock gives aware UTC, and its monotonic seconds never go back."""
+    clock = SystemClock()
+    first, second = clock.monotonic(), clock.monotonic()
+    assert clock.now().tzinfo is UTC
+    assert second >= first
+
+
+def test_a_clock_moved_by_hand_wakes_in_order():
+    """Those who wait on the manual clock are woken when due, the earliest first."""
+
+    async def story() -> list[str]:
+        clock, woken = ManualClock(), []
+
+        async def sleeper(name: str, seconds: float) -> None:
+            await clock.wait(seconds)
+            woken.append(name)
+
+        tasks = [asyncio.create_task(sleeper(name, s)) for name, s in (("late", 5), ("early", 1), ("middle", 3))]
+        await asyncio.sleep(0)
+        for _ in range(6):
+            clock.advance(1)
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        return woken
+
+    assert asyncio.run(story()) == ["early", "middle", "late"]
