@@ -1,0 +1,1 @@
+"""May it, who says so, and when: policy, approvals, the calendar."""

@@ -1,0 +1,155 @@
+"""SQL of policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from airboss.decide.policy.model import Bundle, Decision
+from airboss.decide.policy.tables import policy_bundle, policy_decision, policy_pack
+from airboss.kernel.canonical import Json, canonical, digest
+from airboss.records.store import Tx, upsert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPack:
+    """One revision of a pack as it lies in the database."""
+
+    name: str
+    revision: int
+    active: bool
+    digest: str
+    source: str
+    data: bytes
+    applied_at: datetime
+    applied_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDecision:
+    """A recorded decision: `body` is `Decision.as_json()`, `input` the masked input bytes."""
+
+    id: str
+    subject: str
+    point: str
+    outcome: str
+    bundle: str
+    at: datetime
+    input: bytes
+    body: dict[str, Any]
+
+
+def packs(connection: Connection, *, active: bool | None = True, name: str | None = None) -> list[StoredPack]:
+    """Return packs by name and revision: those in force, or all. One query."""
+    query = sa.select(policy_pack).order_by(policy_pack.c.name, policy_pack.c.revision)
+    if active is not None:
+        query = query.where(policy_pack.c.active.is_(active))
+    if name is not None:
+        query = query.where(policy_pack.c.name == name)
+    return [_pack(row) for row in connection.execute(query)]
+
+
+def packs_by_digest(connection: Connection, digests: Iterable[str]) -> dict[tuple[str, str], StoredPack]:
+    """Return revisions of packs by (name, digest). One query."""
+    rows = connection.execute(sa.select(policy_pack).where(policy_pack.c.digest.in_(list(digests))))
+    return {(row.name, row.digest): _pack(row) for row in rows}
+
+
+def _pack(row: Any) -> StoredPack:
+    return StoredPack(
+        name=row.name,
+        revision=row.revision,
+        active=row.active,
+        digest=row.digest,
+        source=row.source,
+        data=row.bytes,
+        applied_at=row.applied_at,
+        applied_by=row.applied_by,
+    )
+
+
+def row_digest(stored: StoredPack) -> str:
+    """Return the digest of a pack's row, as the last fact about it carries it."""
+    return digest({"name": stored.name, "revision": stored.revision, "active": stored.active, "digest": stored.digest})
+
+
+def save_pack(tx: Tx, stored: StoredPack) -> None:
+    """Write a revision; if it is in force, the others of its name are no longer."""
+    tx.execute(policy_pack.update().where(policy_pack.c.name == stored.name).values(active=False))
+    key = (policy_pack.c.name == stored.name) & (policy_pack.c.revision == stored.revision)
+    if tx.execute(policy_pack.update().where(key).values(active=stored.active)).rowcount:
+        return
+    tx.execute(
+        policy_pack.insert().values(
+            name=stored.name,
+            revision=stored.revision,
+            active=stored.active,
+            digest=stored.digest,
+            source=stored.source,
+            bytes=stored.data,
+            applied_at=stored.applied_at,
+            applied_by=stored.applied_by,
+        )
+    )
+
+
+def save_bundle(tx: Tx, bundle: Bundle) -> None:
+    """Remember which packs a bundle is made of, so that its decisions can be replayed."""
+    pairs: Json = sorted([pack.name, pack.digest] for pack in bundle.packs)
+    tx.execute(
+        upsert(policy_bundle, tx)
+        .values(digest=bundle.digest, packs=canonical(pairs), since=tx.now())
+        .on_conflict_do_nothing()
+    )
+
+
+def bundle_pairs(connection: Connection, bundle: str) -> list[tuple[str, str]] | None:
+    """Return (name, digest) of the packs of a bundle that was in force once. One query."""
+    row = connection.execute(sa.select(policy_bundle.c.packs).where(policy_bundle.c.digest == bundle)).one_or_none()
+    return None if row is None else [(name, digest_) for name, digest_ in json.loads(row.packs)]
+
+
+def save_decision(tx: Tx, decision: Decision, *, subject: str) -> None:
+    """Keep a decision with its input."""
+    tx.execute(
+        policy_decision.insert().values(
+            id=decision.id,
+            subject=subject,
+            point=decision.point.value,
+            outcome=decision.outcome.value,
+            bundle=decision.bundle,
+            at=tx.now(),
+            input=decision.input,
+            body=canonical(decision.as_json()),
+        )
+    )
+
+
+def decisions(
+    connection: Connection, *, decision_id: str | None = None, subject: str | None = None
+) -> list[StoredDecision]:
+    """Return decisions by ID or about a subject, oldest first. One query."""
+    query = sa.select(policy_decision).order_by(policy_decision.c.at, policy_decision.c.id)
+    if decision_id is not None:
+        query = query.where(policy_decision.c.id == decision_id)
+    if subject is not None:
+        query = query.where(policy_decision.c.subject == subject)
+    return [
+        StoredDecision(
+            id=row.id,
+            subject=row.subject,
+            point=row.point,
+            outcome=row.outcome,
+            bundle=row.bundle,
+            at=row.at,
+            input=row.input,
+            body=json.loads(row.body),
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,243 @@
+"""The policies in force, and the decisions they give."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from airboss.catalog import Applied, Kind, Order, Parsed
+from airboss.decide.policy import repo
+from airboss.decide.policy.engine import PolicyEngine, rule_on
+from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, ruling_json
+from airboss.decide.policy.packs import DEFAULT_SOURCE, default_bytes, parse, read_pack
+from airboss.decide.policy.repo import StoredDecision, StoredPack
+from airboss.decide.policy.trial import refusal, try_pack
+from airboss.decide.policy.vocabulary import masked_input
+from airboss.kernel.canonical import Json, digest, digest_bytes
+from airboss.kernel.clock import Clock, rfc3339
+from airboss.kernel.errors import NotFound
+from airboss.kernel.ids import FactId, Ids
+from airboss.people.access import SYSTEM, Action, Actor, require
+from airboss.records.journal import Fact, Journal
+from airboss.records.store import Store, Tx
+
+_LOCK: Final = "policy"
+"""Row that orders changes of the bundle: two packs put in force at once must not each miss the other."""
+_KEPT: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A recorded decision judged again from its stored bytes."""
+
+    decision: StoredDecision
+    ruling: Ruling
+    same: bool
+    """Whether outcome, risk, rules, words and values all came out as they did then."""
+
+
+class Policies:
+    """Keeps packs by revision, and judges facts by those in force.
+
+    Judging waits on the engine's pipe, so it is never called inside a write transaction: decide first, then open the
+    transaction and `record` the decision with what it led to.
+    """
+
+    def __init__(self, store: Store, journal: Journal, *, engine: PolicyEngine, clock: Clock, ids: Ids) -> None:
+        self._store, self._journal = store, journal
+        self._engine, self._clock, self._ids = engine, clock, ids
+        self._bundles: OrderedDict[str, Bundle] = OrderedDict()
+        self._guard = threading.Lock()
+
+    # -- packs ---------------------------------------------------------------------------------------------------
+
+    def seed(self) -> Applied | None:
+        """Put the shipped pack in force if there is none of its name, or an older shipped one. Returns what it did.
+
+        A pack of that name which people have put in force is theirs and stays. Called once at start.
+        """
+        shipped = parse(default_bytes(), DEFAULT_SOURCE)
+        with self._store.read() as connection:
+            held = repo.packs(connection, active=None, name=shipped.name)
+        if held and (held[-1].source != DEFAULT_SOURCE or held[-1].digest == shipped.digest):
+            return None
+        return self._put(shipped, actor=SYSTEM)
+
+    def put_pack(self, data: bytes, source: str, *, actor: Actor) -> Applied:
+        """Put a pack in force: it is parsed, compiled and tested first, and the same content again records nothing.
+
+        Raises Forbidden, or Invalid with the place; then what was in force stays in force.
+        """
+        require(actor, Action.POLICY_APPLY)
+        return self._put(parse(data, source), actor=actor)
+
+    def kind(self) -> Kind:
+        """Return PolicyPack for the register of documents (`airboss apply`)."""
+
+        def check(document: Any) -> str:
+            return read_pack(document).name
+
+        def apply(parsed: Parsed, actor: Actor) -> Applied:
+            require(actor, Action.POLICY_APPLY)
+            return self._put(read_pack(parsed.document), actor=actor)
+
+        return Kind(kind="PolicyPack", order=Order.POLICY, check=check, apply=apply)
+
+    def _put(self, pack: Pack, *, actor: Actor) -> Applied:
+        report = try_pack(pack, self._engine)
+        if refused := refusal(report):
+            raise refused
+        warnings = tuple(f"no test shows {rule_id} both firing and staying quiet" for rule_id in report.unproven)
+        with self._store.write() as tx:
+            tx.lock(_LOCK)
+            before = repo.packs(tx.connection, active=None, name=pack.name)
+            newest = before[-1] if before else None
+            if newest is not None and newest.active and newest.digest == pack.digest:
+                return Applied(kind="PolicyPack", name=pack.name, outcome="unchanged", warnings=warnings)
+            after = StoredPack(
+                name=pack.name,
+                revision=newest.revision + 1 if newest else 1,
+                active=True,
+                digest=pack.digest,
+                source=pack.source,
+                data=pack.data,
+                applied_at=tx.now(),
+                applied_by=actor.id,
+            )
+            self._save(tx, after, "policy.activated", actor, rules=len(pack.rules), layer=pack.layer.value)
+        return Applied(kind="PolicyPack", name=pack.name, outcome="changed" if newest else "created", warnings=warnings)
+
+    def retire_pack(self, name: str, *, actor: Actor) -> None:
+        """Take a pack out of force. Raises Forbidden, or NotFound when none of that name is in force."""
+        require(actor, Action.POLICY_APPLY)
+        with self._store.write() as tx:
+            tx.lock(_LOCK)
+            held = repo.packs(tx.connection, name=name)
+            if not held:
+                raise NotFound(f"no policy pack {name} is in force", way_out="see which are: airboss policy list")
+            self._save(tx, replace(held[0], active=False), "policy.retired", actor)
+
+    def _save(self, tx: Tx, after: StoredPack, fact: str, actor: Actor, **more: str | int) -> None:
+        repo.save_pack(tx, after)
+        bundle = self.active_bundle(tx.connection)
+        repo.save_bundle(tx, bundle)
+        body = {"name": after.name, "revision": after.revision, "digest": after.digest, "bundle": bundle.digest, **more}
+        self._journal.record(
+            tx,
+            Fact(
+                subject=f"policy/{after.name}",
+                type=fact,
+                actor=actor.id,
+                body=body,
+                state_digest=repo.row_digest(after),
+            ),
+        )
+
+    def packs(self, connection: Connection) -> list[StoredPack]:
+        """Return the packs in force, by name. One query."""
+        return repo.packs(connection)
+
+    def revisions(self, connection: Connection, name: str) -> list[StoredPack]:
+        """Return every revision of a pack, oldest first. One query."""
+        return repo.packs(connection, active=None, name=name)
+
+    # -- bundles -------------------------------------------------------------------------------------------------
+
+    def active_bundle(self, connection: Connection) -> Bundle:
+        """Return the packs in force together. One query; packs are parsed once for each bundle."""
+        return self._assemble(repo.packs(connection))
+
+    def bundle(self, connection: Connection, bundle_digest: str) -> Bundle:
+        """Return a bundle that was in force once. Two queries. Raises NotFound."""
+        pairs = repo.bundle_pairs(connection, bundle_digest)
+        if pairs is None:
+            raise NotFound(f"no bundle {bundle_digest} was ever in force here")
+        held = repo.packs_by_digest(connection, [pack_digest for _, pack_digest in pairs])
+        return self._assemble([held[pair] for pair in pairs])
+
+    def _assemble(self, stored: list[StoredPack]) -> Bundle:
+        key = json.dumps(sorted((pack.name, pack.digest) for pack in stored))
+        with self._guard:
+            if key in self._bundles:
+                self._bundles.move_to_end(key)
+                return self._bundles[key]
+        bundle = Bundle(packs=tuple(parse(pack.data, pack.source) for pack in stored))
+        with self._guard:
+            self._bundles[key] = bundle
+            while len(self._bundles) > _KEPT:
+                self._bundles.popitem(last=False)
+        return bundle
+
+    # -- decisions -----------------------------------------------------------------------------------------------
+
+    def decide(self, point: Point, facts: Mapping[str, Any], *, bundle: Bundle | None = None) -> Decision:
+        """Judge facts (see `schema`) at a point, by the bundle in force or the one given. Stores nothing.
+
+        There is always a decision; an engine that fails blocks. `now` is filled in. Raises WrongFact for facts that do
+        not fit the declaration: a mistake of ours.
+        """
+        started = self._clock.monotonic()
+        data = masked_input(point, {"now": rfc3339(self._clock.now()), **facts})
+        if bundle is None:
+            with self._store.read() as connection:
+                bundle = self.active_bundle(connection)
+        ruling = rule_on(self._engine, bundle, data)
+        return Decision(
+            id=self._ids.new("dec"),
+            ruling=ruling,
+            bundle=bundle.digest,
+            engine=self._engine.name,
+            input=data,
+            input_digest=digest_bytes(data),
+            ages=dict(facts.get("ages") or {}),
+            duration_us=round((self._clock.monotonic() - started) * 1_000_000),
+        )
+
+    def record(self, tx: Tx, decision: Decision, *, subject: str, actor: Actor = SYSTEM) -> FactId:
+        """Keep a decision and its input, and record `policy.decided` about the subject, in the caller's transaction."""
+        repo.save_decision(tx, decision, subject=subject)
+        body: dict[str, Json] = {
+            "decision": decision.id,
+            "format": decision.format,
+            "point": decision.point.value,
+            "outcome": decision.outcome.value,
+            "tier": decision.tier.value,
+            "score": decision.ruling.score,
+            "fired": [f"{item.pack}/{item.rule}" for item in decision.ruling.fired],
+            "denied": [f"{item.pack}/{item.rule}" if item.rule else item.kind for item in decision.denials],
+            "bundle": decision.bundle,
+            "engine": decision.engine,
+            "input_digest": decision.input_digest,
+            "decision_digest": digest(decision.as_json()),
+        }
+        return self._journal.record(tx, Fact(subject=subject, type="policy.decided", actor=actor.id, body=body))
+
+    def decision(self, connection: Connection, decision_id: str) -> StoredDecision:
+        """Return a recorded decision. One query. Raises NotFound."""
+        found = repo.decisions(connection, decision_id=decision_id)
+        if not found:
+            raise NotFound(f"there is no decision {decision_id}")
+        return found[0]
+
+    def decisions_of(self, connection: Connection, subject: str) -> list[StoredDecision]:
+        """Return the recorded decisions about a subject, oldest first. One query."""
+        return repo.decisions(connection, subject=subject)
+
+    def replay(self, decision_id: str, *, bundle: Bundle | None = None) -> Replay:
+        """Judge a recorded decision again from its stored bytes, by the bundle of then or another. Raises NotFound."""
+        with self._store.read() as connection:
+            then = self.decision(connection, decision_id)
+            bundle = bundle or self.bundle(connection, then.bundle)
+        ruling = rule_on(self._engine, bundle, then.input)
+        again = json.loads(json.dumps(ruling_json(ruling)))
+        return Replay(decision=then, ruling=ruling, same=all(then.body[name] == again[name] for name in again))
+
+    def close(self) -> None:
+        """End the engine."""
+        self._engine.close()
