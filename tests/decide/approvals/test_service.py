@@ -263,6 +263,33 @@ def test_after_changes_were_asked_for_untouched_approvals_hold_and_after_approva
         assert approvals.standing(connection, CHANGE).seats == ()
 
 
+def test_a_no_in_the_last_moment_stops_the_move(approvals, opened, store, journal):
+    """Between the tower's count and its move somebody rejects: the closing counts again and refuses."""
+    opened()
+    approvals.vote(say(), actor("ann"))
+    counted = approvals.vote(say(), actor("cy"))
+    approvals.vote(say(Verdict.REJECT, "wait"), actor("ben"))
+    with pytest.raises(Stale, match="is rejected by now, not approved"), store.write() as tx:
+        approvals.close(tx, CHANGE, counted.outcome)
+    assert facts(store, journal, "round.closed") == []
+
+
+def test_a_withdrawn_round_asks_nobody_and_hands_nothing_on(approvals, opened, store, journal):
+    """A cancelled change leaves no open round, and its approvals do not reach the next."""
+    opened()
+    approvals.vote(say(), actor("ben"))
+    with store.write() as tx:
+        approvals.withdraw(tx, CHANGE)
+        approvals.withdraw(tx, CHANGE)
+        approvals.close(tx, CHANGE, Outcome.APPROVED)
+    with store.read() as connection:
+        assert approvals.inbox(connection, "ann") == []
+    assert [fact.body["outcome"] for fact in facts(store, journal, "round.closed")] == ["withdrawn"]
+    opened("dec_2")
+    with store.read() as connection:
+        assert approvals.standing(connection, CHANGE).seats == ()
+
+
 def test_a_round_expires(approvals, opened, clock, store):
     """After 72 h without the votes the round is expired and takes no more."""
     opened()

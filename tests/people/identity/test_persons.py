@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airboss.kernel.errors import Forbidden, Invalid, NotFound, Refused
-from airboss.people.access import LOCAL, Role
-from airboss.people.identity import AddPerson
+from airboss.people.access import LOCAL, Role, TokenScope
+from airboss.people.identity import AddPerson, IssueToken
 
 
 def test_a_handle_belongs_to_one_person_for_ever(identity, store):
@@ -78,3 +78,19 @@ def test_facts_know_people_by_id_and_views_give_the_handles(identity, store, jou
         assert identity.persons.handles(connection, [who.id, "system"]) == {who.id: "dev-long-handle"}
     for words in (b"dev-long-handle", b"Full Name", b"f@example.com"):
         assert words not in stored
+
+
+def test_principals_are_told_apart(identity, store):
+    """People, tokens and the system behind facts are named with kind and role; strangers are left out."""
+    who = identity.persons.add(AddPerson(handle="dev-a", role=Role.ENGINEER), LOCAL)
+    token = identity.tokens.issue(
+        IssueToken(label="ci", scopes=frozenset({TokenScope.CHANGES_WRITE}), days=1, personal=False), LOCAL
+    ).token
+    with store.read() as connection:
+        found = identity.persons.principals(connection, [who.id, token.id, "system", "usr_nobody"])
+    assert [tuple(found[one].values()) for one in (who.id, token.id, "system")] == [
+        (who.id, "dev-a", "person", "engineer"),
+        (token.id, "ci", "token", "viewer"),
+        ("system", "airboss", "system", "admin"),
+    ]
+    assert len(found) == 3

@@ -36,6 +36,7 @@ from airboss.records.store import Store, Tx
 COMMENT_MOST: Final = 4_000
 INBOX_MOST: Final = 500
 SUPERSEDED: Final = "superseded"
+WITHDRAWN: Final = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,14 +140,34 @@ class Approvals:
         return None if count is None else count.standing
 
     def close(self, tx: Tx, change: str, outcome: Outcome, *, actor: Actor = SYSTEM) -> None:
-        """End the open round of a change, in the transaction that moves the change. Nothing open: nothing happens."""
+        """End the open round of a change, in the transaction that moves the change. Nothing open: nothing happens.
+
+        The votes are counted again under the change's lock: raises Stale when a vote that came since says otherwise, so
+        a change does not move on approvals that somebody has just taken back.
+        """
         tx.lock(change)
         count = self._count_open(tx.connection, change)
         if count is None:
             return
+        if count.standing.outcome is not outcome:
+            raise Stale(
+                f"the approval of change {change} is {count.standing.outcome} by now, not {outcome}",
+                code="votes-moved-on",
+                way_out="count again",
+            )
         ids = {stored.vote.person: stored.person_id for stored in count.votes}
         seats: list[Json] = [{"group": seat.group, "person": ids[seat.person]} for seat in count.standing.seats]
         self._close(tx, count.stored, outcome=outcome, seats=seats, actor=actor)
+
+    def withdraw(self, tx: Tx, change: str, *, actor: Actor = SYSTEM) -> None:
+        """End the open round of a change that no longer asks: it was cancelled or edited. Nothing open: nothing happens.
+
+        Approvals do not carry over from a withdrawn round.
+        """
+        tx.lock(change)
+        stored = next((one for one in repo.rounds_of(tx.connection, change) if one.closed_at is None), None)
+        if stored is not None:
+            self._close(tx, stored, outcome=WITHDRAWN, seats=[], actor=actor)
 
     # -- people's part ---------------------------------------------------------------------------------------------
 

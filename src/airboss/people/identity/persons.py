@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from airboss.kernel.errors import Invalid, Refused
 from airboss.kernel.ids import name
-from airboss.people.access import Action, Actor, Role, may, require
+from airboss.people.access import ANONYMOUS, LOCAL, SYSTEM, Action, Actor, Role, may, require
 from airboss.people.identity import repo
 from airboss.people.identity.model import AddPerson, Person
 from airboss.people.identity.ports import Ports
@@ -146,6 +146,24 @@ class Persons:
             return {}
         rows = connection.execute(sa.select(person.c.id, person.c.handle).where(person.c.id.in_(wanted)))
         return {row.id: row.handle for row in rows}
+
+    def principals(self, connection: Connection, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return ID → {id, name, kind, role} of whoever may stand in a fact: people, tokens, the system. Two queries.
+
+        The name of a person is the handle, of a token its label; a personal token's acts stand under its person.
+        """
+        wanted = set(ids)
+        found = {
+            one.id: {"id": one.id, "name": one.name, "kind": one.kind, "role": one.role.value}
+            for one in (SYSTEM, LOCAL, ANONYMOUS)
+            if one.id in wanted
+        }
+        if wanted - set(found):
+            for row in connection.execute(sa.select(person).where(person.c.id.in_(wanted))):
+                found[row.id] = {"id": row.id, "name": row.handle, "kind": "person", "role": row.role}
+            for row in connection.execute(sa.select(token).where(token.c.id.in_(wanted))):
+                found[row.id] = {"id": row.id, "name": row.label, "kind": "token", "role": Role.VIEWER.value}
+        return found
 
     def active(self, connection: Connection) -> frozenset[str]:
         """Return the handles of everybody who can sign in: members of a group who cannot do not count. One query."""
