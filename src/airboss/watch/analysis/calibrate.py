@@ -16,7 +16,8 @@ from scipy.special import betaincinv
 
 from airboss.kernel.canonical import Json
 from airboss.watch.analysis import excess, groups, mixture, planner, ratio, simulate
-from airboss.watch.analysis.bins import Counts, Floats, bins_of_margin
+from airboss.watch.analysis.bins import BIN_COUNT, Counts, Floats, bins_of_margin
+from airboss.watch.analysis.model import Kind, Metric, StepContext
 from airboss.watch.analysis.simulate import Crowd, Generator, Look
 
 ALPHA: Final = 0.01
@@ -230,6 +231,14 @@ def planned(rng: Generator, runs: int, beta: float) -> list[dict[str, Json]]:
     assert need is not None
     found = margin_looks(rng, runs, 1200, beta, base=0.01, margin=0.5, truth=1.0, canary=need // 40)
     rows.append(_plan_row("relative margin 50 % at 1 % errors, 1:1", need, found, need // 40))
+    metric = Metric(name="latency", kind=Kind.LATENCY, margin=0.2)
+    step = StepContext(index=2, share_canary=0.5, next_share=1.0, allowance=0.0, is_last_before_full=True)
+    history = np.zeros(BIN_COUNT, dtype=np.int64)
+    history[simulate.SUPPORT] = np.rint(1e6 * simulate.duration_law())
+    need = planner.latency_need(metric, step, beta, history)
+    assert need is not None
+    found = quantile_looks(rng, runs, 1200, beta, margin=0.2, harmful=False, canary=need // 40)
+    rows.append(_plan_row("p95 margin 20 % (two bins), 1:1", need, found, need // 40))
     return rows
 
 
@@ -299,7 +308,9 @@ def margin_looks(
     return certified
 
 
-def quantile_looks(rng: Generator, runs: int, looks: int, beta: float, *, margin: float, harmful: bool) -> Counts:
+def quantile_looks(
+    rng: Generator, runs: int, looks: int, beta: float, *, margin: float, harmful: bool, canary: int = 100
+) -> Counts:
     """Return the look at which the p95 margin is certified at 1:1; a harmful canary is slower by exactly the margin."""
     shift = bins_of_margin(margin)
     over = 0.05
@@ -311,11 +322,13 @@ def quantile_looks(rng: Generator, runs: int, looks: int, beta: float, *, margin
     process = np.zeros((runs, len(ratio.TAIL_LOG_WEIGHTS)))
     certified = np.zeros(runs, dtype=np.int64)
     for look in range(1, looks + 1):
-        slow = rng.binomial(100, beyond, runs)
-        both = slow + rng.binomial(100, over, runs)
+        slow = rng.binomial(canary, beyond, runs)
+        both = slow + rng.binomial(canary, over, runs)
         process += ratio.log_e(slow, both, 0.5, tail, 1.0)
         value = mixture.log_sum(process + ratio.TAIL_LOG_WEIGHTS)
         certified[(certified == 0) & (value >= -np.log(beta))] = look
+        if certified.all():
+            break
     return certified
 
 

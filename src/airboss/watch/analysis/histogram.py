@@ -27,13 +27,17 @@ from airboss.watch.analysis.bins import BINS_PER_DOUBLING, Counts, Floats
 WARM_UP: Final = 100
 """Past baseline values needed before tilts mean anything; until then every e-value is 1."""
 
-_SCALES: Final = (1.05, 1.1, 1.2, 1.4, 1.8, 2.5, 4.0)
-_TAILS: Final = ((0.80, 1.25), (0.80, 1.7), (0.80, 3.0), (0.93, 1.5), (0.93, 3.0))
-_EXCEEDANCES: Final = ((0.95, 2.0), (0.95, 5.0), (0.99, 3.0), (0.99, 10.0))
+_SCALES: Final[Floats] = np.array([1.05, 1.1, 1.2, 1.4, 1.8, 2.5, 4.0])
 _SCALE_WEIGHTS: Final = (0.12, 0.12, 0.1, 0.08, 0.06, 0.04, 0.03)
+_TAILS: Final[tuple[tuple[float, Floats], ...]] = (
+    (0.80, np.array([1.25, 1.7, 3.0])),
+    (0.93, np.array([1.5, 3.0])),
+)
+_EXCEEDANCES: Final = ((0.95, 2.0), (0.95, 5.0), (0.99, 3.0), (0.99, 10.0))
 
-TILT_COUNT: Final = len(_SCALES) + len(_TAILS) + len(_EXCEEDANCES)
-LOG_WEIGHTS: Final[Floats] = np.log(np.array((*_SCALE_WEIGHTS, *(0.05,) * len(_TAILS), *(0.05,) * len(_EXCEEDANCES))))
+_TAIL_COUNT: Final = sum(len(scales) for _, scales in _TAILS)
+TILT_COUNT: Final = len(_SCALES) + _TAIL_COUNT + len(_EXCEEDANCES)
+LOG_WEIGHTS: Final[Floats] = np.log(np.array((*_SCALE_WEIGHTS, *(0.05,) * _TAIL_COUNT, *(0.05,) * len(_EXCEEDANCES))))
 Flags = NDArray[np.bool_]
 
 _LOWEST: Final = 0.02
@@ -55,13 +59,12 @@ def log_tilts(past_baseline: Counts) -> Floats:
     total = counts.sum(axis=-1, keepdims=True)
     law = _smooth(counts, total)
     above = 1.0 - np.cumsum(law, axis=-1) + law  # share in bins >= j
-    shapes = [_shift(law, scale) for scale in _SCALES]
-    for quantile, scale in _TAILS:
+    shapes = [_shifted(law, _SCALES)]
+    for quantile, scales in _TAILS:
         tail = np.where(above <= 1.0 - quantile, law, 0.0)
-        shapes.append(law - tail + _shift(tail, scale))
-    ratios = np.stack(shapes, axis=-2) / law[..., None, :]
-    core = np.repeat(_core(counts, law)[..., None, :], ratios.shape[-2], axis=-2)
-    ratios = _monotone(ratios, core)
+        shapes.append((law - tail)[..., None, :] + _shifted(tail, scales))
+    ratios = np.concatenate(shapes, axis=-2) / law[..., None, :]
+    ratios = _monotone(ratios, _core(counts, law)[..., None, :])
     jumps = [np.where(above <= 1.0 - quantile, factor, 1.0) for quantile, factor in _EXCEEDANCES]
     ratios = np.concatenate((ratios, np.stack(jumps, axis=-2)), axis=-2)
     ratios /= (ratios * law[..., None, :]).sum(axis=-1, keepdims=True)
@@ -85,16 +88,15 @@ def _smooth(counts: Floats, total: Floats) -> Floats:
     return np.asarray(law / law.sum(axis=-1, keepdims=True))
 
 
-def _shift(law: Floats, scale: float) -> Floats:
-    """Return the law of scale·X for a law over bins: a shift by 8·log2(scale) bins, fractions shared linearly."""
-    bins = BINS_PER_DOUBLING * float(np.log2(scale))
-    whole = int(bins)
+def _shifted(law: Floats, scales: Floats) -> Floats:
+    """Return the laws (…, S, B) of scale·X for a law (…, B): shifts by 8·log2(scale) bins, fractions shared linearly."""
+    bins = BINS_PER_DOUBLING * np.log2(scales)[:, None]
+    whole = np.floor(bins).astype(np.int64)
     part = bins - whole
-    moved = np.zeros_like(law)
-    width = law.shape[-1]
-    moved[..., whole:] += (1.0 - part) * law[..., : width - whole]
-    moved[..., whole + 1 :] += part * law[..., : width - whole - 1]
-    return moved
+    source = np.arange(law.shape[-1]) - whole + 1  # into the law with one empty bin before it
+    padded = np.concatenate((np.zeros((*law.shape[:-1], 1)), law), axis=-1)
+    moved = (1.0 - part) * padded[..., np.maximum(source, 0)] + part * padded[..., np.maximum(source - 1, 0)]
+    return np.asarray(moved)
 
 
 def _core(counts: Floats, law: Floats) -> Flags:

@@ -199,9 +199,8 @@ def _plan(
     seconds = traffic.seconds_to(total)
     missed = detectable_ratio(canary, events, share, alpha)
     when = f"about {_span(seconds)}" if seconds is not None else "never at this traffic"
-    overlooked = (
-        f"harm below {missed:.2g} times the baseline could be missed" if missed is not None else "harm could be missed"
-    )
+    what = "harm" if metric.kind is Kind.RATIO else f"a share of values beyond the p{100 * metric.quantile:.4g}"
+    overlooked = f"{what} below {missed:.2g} times the baseline's could be missed" if missed else "harm could be missed"
     return StepPlan(
         metric=metric.name,
         needed_canary=canary,
