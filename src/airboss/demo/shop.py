@@ -8,7 +8,8 @@ OpenFeature which engine that customer gets, does its work (a wait whose length 
 reports each request as a server span through OpenTelemetry. It has no other way to the server than these two, and goes on
 serving with what it last knew when the server is away.
 
-What is true of its requests is in `nature`. When it listens it prints one JSON line {service, url}; it ends by itself after `--seconds`.
+What is true of its requests is in `nature`. When it listens it prints one JSON line {service, url}; it ends by itself
+after `--seconds`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
 from airboss.demo.nature import FAULTS, SERVICES, Nature
-from airboss.sdk.provider import AirbossProvider
-from airboss.sdk.telemetry import ExposureHook
+from airboss.sdk import AirbossProvider, follow_local_roots, resource_attributes
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -100,11 +100,7 @@ async def answer(send: Send, status: int, variant: bytes) -> None:
 def telemetry(options: argparse.Namespace) -> TracerProvider:
     """Return the ordinary tracer provider: what any service would set up, with a queue that outlasts a short outage."""
     resource = Resource.create(
-        {
-            "service.name": options.service,
-            "service.version": "2.3.9",
-            "deployment.environment.name": options.environment,
-        }
+        resource_attributes(service=options.service, version="2.3.9", environment=options.environment)
     )
     exporter = OTLPSpanExporter(
         endpoint=options.otlp.rstrip("/") + "/v1/traces",
@@ -112,6 +108,7 @@ def telemetry(options: argparse.Namespace) -> TracerProvider:
         timeout=5,
     )
     provider = TracerProvider(resource=resource)
+    follow_local_roots(provider)
     provider.add_span_processor(
         BatchSpanProcessor(exporter, max_queue_size=50_000, max_export_batch_size=1_024, schedule_delay_millis=1_000)
     )
@@ -150,7 +147,6 @@ def main() -> None:
     traces = telemetry(options)
     provider = AirbossProvider(options.server, token=options.flags_token_file.read_text().strip())
     api.set_provider(provider)
-    api.add_hooks([ExposureHook()])
     nature = Nature(
         SERVICES[options.service],
         FAULTS[options.fault],
