@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from airboss.kernel.errors import NotFound
+from airboss.kernel.ids import NAME
 from airboss.people.access import Role, TokenScope
 from airboss.people.identity.model import Person, Token
 from airboss.people.identity.tables import link, person, session, token
@@ -24,9 +25,16 @@ def subject(person_id: str) -> str:
     return f"person/{person_id}"
 
 
+def find_person(connection: Connection | Tx, *, handle: str) -> Row[Any] | None:
+    """Return a person's row, or None. What could not be a handle is not even asked for: strangers type anything."""
+    if not NAME.fullmatch(handle):
+        return None
+    return connection.execute(sa.select(person).where(person.c.handle == handle)).one_or_none()
+
+
 def person_row(connection: Connection | Tx, *, handle: str) -> Row[Any]:
     """Return a person's row. Raises NotFound."""
-    row = connection.execute(sa.select(person).where(person.c.handle == handle)).one_or_none()
+    row = find_person(connection, handle=handle)
     if row is None:
         raise NotFound(
             f"there is nobody called {handle}", code="person-not-found", way_out="see who there is: airboss user list"

@@ -95,8 +95,8 @@ def check_token(
     """Refuse a token that would carry too much, too little or too long. Raises Invalid."""
     allowed = PERSONAL_SCOPES if personal else SERVICE_SCOPES
     kind = "personal" if personal else "service"
-    if not 1 <= len(label.strip()) <= 100:
-        raise Invalid("a token needs a label of 1 to 100 characters", code="bad-token", place="label")
+    if not 1 <= len(label.strip()) <= 100 or not label.isprintable():
+        raise Invalid("a token needs a label of 1 to 100 printable characters", code="bad-token", place="label")
     if not scopes:
         raise Invalid(
             "a token without a scope may do nothing",

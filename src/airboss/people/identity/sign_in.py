@@ -100,7 +100,7 @@ class SignIn:
         forgets the count. Raises Unauthenticated (wrong, the same words whatever is wrong) or Refused (too many).
         """
         with self._ports.store.write() as tx:
-            row = tx.execute(sa.select(person).where(person.c.handle == handle)).one_or_none()
+            row = repo.find_person(tx, handle=handle)
             key = row.id if row is not None else _stranger(handle)
             failures = self._count_guess(tx, key)
         kept = row.password if row is not None and row.disabled_at is None else None
@@ -312,7 +312,7 @@ class SignIn:
 
 
 def _stranger(handle: str) -> str:
-    return f"unknown-{hashlib.sha256(handle.encode()).hexdigest()[:2]}"
+    return f"unknown-{hashlib.sha256(handle.encode(errors='replace')).hexdigest()[:2]}"
 
 
 def _subject(key: str) -> str:
