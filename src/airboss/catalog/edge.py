@@ -56,7 +56,7 @@ class Shape(BaseModel):
             if key not in known:
                 raise PydanticCustomError(
                     "unknown_field",
-                    "unknown field {field!r}; there are {known}",
+                    "unknown field '{field}'; there are {known}",
                     {"field": key, "known": ", ".join(known)},
                 )
         return value
@@ -102,7 +102,7 @@ def _name(text: str) -> str:
     if not NAME.fullmatch(text):
         raise PydanticCustomError(
             "bad_name",
-            "{name!r} cannot be a name: use 1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit at both ends",
+            "'{name}' cannot be a name: use 1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit at both ends",
             {"name": text},
         )
     return text
@@ -110,14 +110,14 @@ def _name(text: str) -> str:
 
 def _handle(text: str) -> str:
     if not _HANDLE.fullmatch(text):
-        raise PydanticCustomError("bad_name", "{name!r} cannot name a person", {"name": text})
+        raise PydanticCustomError("bad_name", "'{name}' cannot name a person", {"name": text})
     return text
 
 
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (OSError, ValueError) as fault:
+    except (KeyError, OSError, ValueError) as fault:
         raise ValueError(f"{text!r} is not a time zone: write one such as Europe/Berlin or UTC") from fault
     return text
 
@@ -131,7 +131,7 @@ def _local_time(text: str) -> datetime:
 def _distinct(items: list[str]) -> list[str]:
     for item in items:
         if items.count(item) > 1:
-            raise PydanticCustomError("doubled", "{item!r} stands twice", {"item": item})
+            raise PydanticCustomError("doubled", "'{item}' stands twice", {"item": item})
     return items
 
 

@@ -66,7 +66,7 @@ class EnvironmentShape(Envelope):
 def _one_system(value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Accept exactly one system, and secrets by reference only."""
     if len(value) != 1:
-        raise PydanticCustomError("bad_target", "name exactly one system, such as envoy: {{…}}", {})
+        raise PydanticCustomError("bad_target", "name exactly one system, such as envoy: {…}", {})
     _no_secrets(value)
     return value
 
@@ -93,7 +93,7 @@ def _reference(key: str, value: Any) -> None:
             return
     raise PydanticCustomError(
         "secret_in_file",
-        "{key} is a secret and is given by reference only: {{env: NAME}} or {{file: path}}",
+        "{key} is a secret and is given by reference only: {env: NAME} or {file: path}",
         {"key": key},
     )
 

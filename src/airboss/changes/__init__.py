@@ -5,13 +5,15 @@ Faces call `Changes` to propose, edit, submit, withdraw and show; the tower move
 is the port through which other rooms look into payloads; `expand` and `MOVES` are pure.
 """
 
+from airboss.changes.commands import Cancel, Create, Edit, Submit
 from airboss.changes.draft import Draft, Fault, read_change
+from airboss.changes.examination import Expanded
 from airboss.changes.expansion import Known, Objective, expand
 from airboss.changes.fitness import unfit
 from airboss.changes.inspection import Finding, Inspection, Inspector
 from airboss.changes.lifecycle import EDITABLE, ENDED, FACTS, MOVES, OVER, STARTED, Change, Moved, Phase, check_move
-from airboss.changes.repo import Summary, row_digest, row_digests, transition
-from airboss.changes.service import Cancel, Changes, Create, Edit, Expanded, Page, Submit, Wake
+from airboss.changes.repo import Summary, existing, row_digest, row_digests, transition
+from airboss.changes.service import Changes, Page, Wake
 from airboss.changes.spec import (
     EXECUTED,
     FORMAT,
@@ -103,6 +105,7 @@ __all__ = [
     "Wake",
     "affected",
     "check_move",
+    "existing",
     "expand",
     "read_change",
     "read_spec",

@@ -78,7 +78,12 @@ def _window(name: str, known: Known) -> Iterator[Fault]:
     if name not in known.windows:
         yield from _absent(name, known.windows, path, "window", "apply its Window first")
     elif not known.windows[name]:
-        yield Fault(path=path, detail=f"{name} is a freeze, not a window to start in", code="bad-schedule")
+        yield Fault(
+            path=path,
+            detail=f"{name} is a freeze, not a window to start in",
+            code="bad-schedule",
+            way_out="name a window that allows; freezes hold without being named",
+        )
 
 
 def _way_back(written: shapes.ChangeSpecShape, known: Known) -> Iterator[Fault]:

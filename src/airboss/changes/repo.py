@@ -87,6 +87,18 @@ def found(connection: Connection, change_ids: Collection[str]) -> list[Change]:
     return [Change(**_read(row)) for row in rows.mappings()]
 
 
+def existing(connection: Connection, change_ids: Collection[str]) -> frozenset[str]:
+    """Return those of some IDs that name a change. One query."""
+    return frozenset(connection.execute(sa.select(change.c.id).where(change.c.id.in_(change_ids))).scalars())
+
+
+def ended(connection: Connection, *, services: Collection[str], outcomes: Collection[str], since: datetime) -> int:
+    """Return how many changes of any of these services ended since with one of these outcomes. One query."""
+    touches = sa.or_(*(change.c.services.contains(f" {name} ", autoescape=True) for name in services))
+    query = sa.select(sa.func.count()).where(touches, change.c.outcome.in_(outcomes), change.c.ended_at >= since)
+    return int(connection.execute(query).scalar_one())
+
+
 def listed(
     connection: Connection,
     *,

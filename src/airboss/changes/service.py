@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from airboss.catalog import Applied, Catalog, Kind, Order, Parsed
-from airboss.changes import expansion, fitness, repo
-from airboss.changes.draft import Draft, read_change, refused, reread
-from airboss.changes.expansion import Known
-from airboss.changes.inspection import Finding, Inspection, Inspector
+from airboss.changes import repo
+from airboss.changes.commands import Cancel, Create, Edit, Submit
+from airboss.changes.draft import Draft, read_change, reread
+from airboss.changes.examination import Examiner, Expanded
+from airboss.changes.inspection import Inspection, Inspector
 from airboss.changes.lifecycle import EDITABLE, FACTS, Change, Moved, Phase
-from airboss.changes.spec import Section, Spec, affected, section_digests, total_digest
-from airboss.changes.template import template
+from airboss.changes.spec import Section, Spec, affected
 from airboss.kernel.canonical import Json, canonical
 from airboss.kernel.clock import Clock
 from airboss.kernel.errors import Invalid, NotFound, Refused, Stale
 from airboss.kernel.ids import ActorId, ChangeId, Ids, change_id
-from airboss.kernel.yaml import Document, load_one
+from airboss.kernel.yaml import Document
 from airboss.people.access import Action, Actor, Scope, require
 from airboss.records.journal import Fact, Journal
 from airboss.records.store import Store, Tx
@@ -34,57 +33,11 @@ PAGE_MOST: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """Propose a change: the document as it was written, YAML or JSON, and what to call it in messages."""
-
-    data: bytes
-    source: str = "request"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """Put another document in the place of a change that has not started."""
-
-    change_id: str
-    data: bytes
-    expected_version: int
-    source: str = "request"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submit:
-    """Hand a draft over for review."""
-
-    change_id: str
-    expected_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
-    """Withdraw a change that has not started."""
-
-    change_id: str
-    reason: str
-    expected_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Some changes, newest first, and the cursor of the next page if there may be one."""
 
     items: tuple[repo.Summary, ...]
     next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expanded:
-    """A draft made whole: the spec, the digests of its sections, and what the inspectors found."""
-
-    spec: Spec
-    stored: bytes
-    sections: Mapping[Section, str]
-    digest: str
-    findings: tuple[Finding, ...]
 
 
 def _nobody(tx: Tx, change: ChangeId) -> None:
@@ -111,9 +64,7 @@ class Changes:
         self._journal = journal
         self._clock = clock
         self._ids = ids
-        self._catalog = catalog
-        self._inspectors = dict(inspectors or {})
-        self._reviewers = tuple(reviewers)
+        self._examiner = Examiner(catalog, inspectors=inspectors or {}, reviewers=reviewers)
         self._wake = wake
 
     # -- proposing -----------------------------------------------------------------------------------------------
@@ -123,7 +74,7 @@ class Changes:
 
         Raises Forbidden, Invalid (with the place) or Refused (the ID is taken by something else).
         """
-        return self._create(_document(command), actor)[0]
+        return self._create(command.document(), actor)[0]
 
     def _create(self, document: Document, actor: Actor) -> tuple[Change, bool]:
         """Return the change, and whether it is new."""
@@ -194,7 +145,7 @@ class Changes:
         into review; votes are bound to section digests and fall where theirs changed.
         Raises Forbidden, Invalid, Refused (started, or not fit to be reviewed) or Stale.
         """
-        draft = read_change(_document(command))
+        draft = read_change(command.document())
         if draft.id is not None and draft.id != command.change_id:
             raise Invalid(
                 f"the document says it is {draft.id}, the change is {command.change_id}",
@@ -221,7 +172,7 @@ class Changes:
                 "title": self._journal.text(tx, after.title),
             }
             if before.phase is not Phase.DRAFT:
-                made = self.expand(tx.connection, draft)
+                made = self._examiner.expand(tx.connection, draft)
                 changed = affected(before.section_digests(), made.sections)
                 after = _with(after, made)
                 if changed - {Section.PRESENTATION} and before.phase is not Phase.IN_REVIEW:
@@ -260,7 +211,7 @@ class Changes:
                 reason="submitted for review",
                 sentence="In review: policy is being asked.",
             )
-            made = self.expand(tx.connection, reread(before.document, before.places))
+            made = self._examiner.expand(tx.connection, reread(before.document, before.places))
             after = _with(moved, made)
             body: dict[str, Json] = {
                 **self._told(tx, made),
@@ -303,76 +254,12 @@ class Changes:
     # -- expanding -----------------------------------------------------------------------------------------------
 
     def expand(self, connection: Connection, draft: Draft) -> Expanded:
-        """Return a draft made whole. Raises Refused with the place of what keeps it from being reviewed."""
-        defaults = template(draft.spec.template)
-        known = self.known(connection)
-        for fault in fitness.unfit(draft.spec, defaults, known):
-            raise fault.raised(draft, Refused)
-        spec = expansion.expand(draft, defaults, known)
-        try:
-            seen = self.inspect(connection, spec)
-        except (Refused, Invalid) as fault:
-            raise refused(draft, fault) from fault
-        spec = replace(spec, pinned=dict(seen.pinned))
-        stored = spec.stored()
-        sections = section_digests(stored)
-        return Expanded(
-            spec=spec, stored=stored, sections=sections, digest=total_digest(sections), findings=seen.findings
-        )
+        """Return a draft made whole, as submit would: for a preview. Raises Refused with the place."""
+        return self._examiner.expand(connection, draft)
 
     def inspect(self, connection: Connection, spec: Spec) -> Inspection:
-        """Return what the inspectors of a change's targets see now. `pinned` differing from the spec's is drift.
-
-        Raises Refused for a kind of target nothing here can carry.
-        """
-        asked: list[Inspector] = []
-        for number, stage in enumerate(spec.stages):
-            inspector = self._inspectors.get(stage.target.kind)
-            if inspector is None:
-                raise Refused(
-                    f"nothing here can carry a change to {stage.target.kind!r}",
-                    code="unknown-target",
-                    place=f"spec.rollout.stages[{number}].target",
-                    way_out=f"there are {', '.join(sorted(self._inspectors)) or 'no targets'}",
-                )
-            if inspector not in asked:
-                asked.append(inspector)
-        seen = [inspector.inspect(spec, connection) for inspector in (*asked, *self._reviewers)]
-        return Inspection(
-            findings=tuple(finding for one in seen for finding in one.findings),
-            pinned={subject: digest for one in seen for subject, digest in one.pinned.items()},
-        )
-
-    def known(self, connection: Connection) -> Known:
-        """Return what a change can refer to. Six queries."""
-        names = self._catalog.known(connection)
-        services = self._catalog.services(connection)
-        slis = self._catalog.slis(connection)
-        slos = self._catalog.slos(connection)
-        used = {(slo.service, slo.indicator) for slo in slos}
-        return Known(
-            services={service.name: service.stateful for service in services},
-            environments={one.name: one.rank for one in self._catalog.environments(connection)},
-            teams=frozenset(name for kind, name in names if kind == "Team"),
-            seats=self._catalog.seats(names),
-            runbooks=frozenset(name for kind, name in names if kind == "Runbook"),
-            windows={
-                window.name: bool(window.value["spec"]["allow"])
-                for window in self._catalog.documents(connection, "Window")
-            },
-            connections=frozenset(name for kind, name in names if kind == "Connection"),
-            slis={sli.name: sli.kind for sli in slis},
-            slis_of={
-                service.name: tuple(
-                    sli.name for sli in slis if sli.service == service.name or (service.name, sli.name) in used
-                )
-                for service in services
-            },
-            slos={
-                slo.name: expansion.Objective(service=slo.service, indicator=slo.indicator, target=slo.target)
-                for slo in slos
-            },
-        )
+        """Return what the inspectors of a change see now; `pinned` differing from the spec's is drift. Raises Refused."""
+        return self._examiner.inspect(connection, spec)
 
     # -- moving (for the tower) ----------------------------------------------------------------------------------
 
@@ -481,6 +368,13 @@ class Changes:
         """Return those of some changes that exist, on the caller's connection. One query."""
         return repo.found(connection, wanted)
 
+    def ended(
+        self, connection: Connection, *, services: Collection[str], outcomes: Collection[Phase], since: datetime
+    ) -> int:
+        """Return how many changes of these services ended so since a time. One query."""
+        words = [outcome.words for outcome in outcomes]
+        return repo.ended(connection, services=services, outcomes=words, since=since)
+
     def list(
         self,
         *,
@@ -509,26 +403,6 @@ class Changes:
             )
         items = tuple(found[:limit])
         return Page(items=items, next_cursor=items[-1].id if len(found) > limit else None)
-
-
-def _document(command: Create | Edit) -> Document:
-    """Return what was sent. Raises Invalid.
-
-    JSON is YAML but for letters escaped as pairs of surrogates, so a body with escapes is spelt anew first.
-    """
-    data = command.data
-    if data.lstrip()[:1] == b"{" and b"\\u" in data:
-        with contextlib.suppress(ValueError):
-            data = json.dumps(json.loads(data, object_pairs_hook=_unique), ensure_ascii=False, indent=1).encode()
-    return load_one(data, command.source)
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; a key given twice is left to the YAML reader, which points at it. Raises ValueError."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def _written(draft: Draft) -> dict[str, Any]:

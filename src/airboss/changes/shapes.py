@@ -40,14 +40,14 @@ def _change_id(text: str) -> str:
 
 def _link(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s<>\"]{1,2000}", text):
-        raise PydanticCustomError("bad_link", "{text!r} is not a web address: write https://…", {"text": text})
+        raise PydanticCustomError("bad_link", "'{text}' is not a web address: write https://…", {"text": text})
     return text
 
 
 def _template(text: str) -> str:
     if not _TEMPLATE.fullmatch(text):
         raise PydanticCustomError(
-            "bad_name", "{text!r} is not a template: write service-release or service-release@1", {"text": text}
+            "bad_name", "'{text}' is not a template: write service-release or service-release@1", {"text": text}
         )
     return text
 
@@ -55,7 +55,7 @@ def _template(text: str) -> str:
 def _quantile(value: Any) -> float:
     found = _QUANTILE.fullmatch(value) if isinstance(value, str) else None
     if found is None or not 0 < float(found[1]) < 100:
-        raise PydanticCustomError("bad_value", "{value!r} is not a quantile: write p50, p95 or p99.9", {"value": value})
+        raise PydanticCustomError("bad_value", "'{value}' is not a quantile: write p50, p95 or p99.9", {"value": value})
     return round(float(found[1]) / 100, 6)
 
 
@@ -64,13 +64,13 @@ def _instant(value: Any) -> datetime:
         return parse_rfc3339(value)
     except (TypeError, ValueError) as fault:
         raise PydanticCustomError(
-            "bad_time", "{value!r} is not a time with its zone: write 2026-12-01T09:00:00Z", {"value": value}
+            "bad_time", "'{value}' is not a time with its zone: write 2026-12-01T09:00:00Z", {"value": value}
         ) from fault
 
 
 def _one_target(value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     if len(value) != 1:
-        raise PydanticCustomError("bad_target", "name exactly one target, such as flag: {{…}}", {})
+        raise PydanticCustomError("bad_target", "name exactly one target, such as flag: {…}", {})
     return value
 
 

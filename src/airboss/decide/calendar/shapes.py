@@ -42,7 +42,7 @@ def _repeat(text: str) -> str:
     """Accept an RRULE of RFC 5545 that repeats by the day or slower: walking it must stay cheap."""
     if not _RULE.fullmatch(text):
         raise PydanticCustomError(
-            "bad_repeat", "{text!r} is not an RRULE such as FREQ=WEEKLY;BYDAY=MO,TU", {"text": text}
+            "bad_repeat", "'{text}' is not an RRULE such as FREQ=WEEKLY;BYDAY=MO,TU", {"text": text}
         )
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     if unknown := sorted(parts.keys() - _PARTS):

@@ -1,0 +1,111 @@
+"""Makes a draft whole: checks it against the catalog, expands it, has its payload looked into, fixes its digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from airboss.catalog import Catalog
+from airboss.changes import expansion, fitness
+from airboss.changes.draft import Draft, refused
+from airboss.changes.expansion import Known
+from airboss.changes.inspection import Finding, Inspection, Inspector
+from airboss.changes.spec import Section, Spec, section_digests, total_digest
+from airboss.changes.template import template
+from airboss.kernel.errors import Invalid, Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expanded:
+    """A draft made whole: the spec, the digests of its sections, and what the inspectors found."""
+
+    spec: Spec
+    stored: bytes
+    sections: Mapping[Section, str]
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+class Examiner:
+    """Reads the catalog and asks the inspectors; writes nothing."""
+
+    def __init__(
+        self, catalog: Catalog, *, inspectors: Mapping[str, Inspector], reviewers: Sequence[Inspector]
+    ) -> None:
+        self._catalog = catalog
+        self._inspectors = dict(inspectors)
+        self._reviewers = tuple(reviewers)
+
+    def expand(self, connection: Connection, draft: Draft) -> Expanded:
+        """Return a draft made whole. Raises Refused with the place of what keeps it from being reviewed."""
+        defaults = template(draft.spec.template)
+        known = self.known(connection)
+        for fault in fitness.unfit(draft.spec, defaults, known):
+            raise fault.raised(draft, Refused)
+        spec = expansion.expand(draft, defaults, known)
+        try:
+            seen = self.inspect(connection, spec)
+        except (Refused, Invalid) as fault:
+            raise refused(draft, fault) from fault
+        spec = replace(spec, pinned=dict(seen.pinned))
+        stored = spec.stored()
+        sections = section_digests(stored)
+        return Expanded(
+            spec=spec, stored=stored, sections=sections, digest=total_digest(sections), findings=seen.findings
+        )
+
+    def inspect(self, connection: Connection, spec: Spec) -> Inspection:
+        """Return what the inspectors of a change's targets see now. `pinned` differing from the spec's is drift.
+
+        Raises Refused for a kind of target nothing here can carry.
+        """
+        asked: list[Inspector] = []
+        for number, stage in enumerate(spec.stages):
+            inspector = self._inspectors.get(stage.target.kind)
+            if inspector is None:
+                raise Refused(
+                    f"nothing here can carry a change to {stage.target.kind!r}",
+                    code="unknown-target",
+                    place=f"spec.rollout.stages[{number}].target",
+                    way_out=f"there are {', '.join(sorted(self._inspectors)) or 'no targets'}",
+                )
+            if inspector not in asked:
+                asked.append(inspector)
+        seen = [inspector.inspect(spec, connection) for inspector in (*asked, *self._reviewers)]
+        return Inspection(
+            findings=tuple(finding for one in seen for finding in one.findings),
+            pinned={subject: digest for one in seen for subject, digest in one.pinned.items()},
+        )
+
+    def known(self, connection: Connection) -> Known:
+        """Return what a change can refer to. Six queries."""
+        names = self._catalog.known(connection)
+        services = self._catalog.services(connection)
+        slis = self._catalog.slis(connection)
+        slos = self._catalog.slos(connection)
+        used = {(slo.service, slo.indicator) for slo in slos}
+        return Known(
+            services={service.name: service.stateful for service in services},
+            environments={one.name: one.rank for one in self._catalog.environments(connection)},
+            teams=frozenset(name for kind, name in names if kind == "Team"),
+            seats=self._catalog.seats(names),
+            runbooks=frozenset(name for kind, name in names if kind == "Runbook"),
+            windows={
+                window.name: bool(window.value["spec"]["allow"])
+                for window in self._catalog.documents(connection, "Window")
+            },
+            connections=frozenset(name for kind, name in names if kind == "Connection"),
+            slis={sli.name: sli.kind for sli in slis},
+            slis_of={
+                service.name: tuple(
+                    sli.name for sli in slis if sli.service == service.name or (service.name, sli.name) in used
+                )
+                for service in services
+            },
+            slos={
+                slo.name: expansion.Objective(service=slo.service, indicator=slo.indicator, target=slo.target)
+                for slo in slos
+            },
+        )
