@@ -99,7 +99,7 @@ def theirs(definition: dict[str, Any], key: str | None, context: dict[str, Any])
     core.set_flags(json.dumps({"flags": {"flag": definition}}))
     try:
         found = core.resolve_string_value("flag", "default", EvaluationContext(key, context))
-    except Exception:
+    except Exception:  # noqa: BLE001 - flagd-core raises whatever it runs into
         return None, None, "ERROR"
     return found.value, found.variant, str(found.reason)
 

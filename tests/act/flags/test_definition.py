@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.act.flags.conftest import SPEC, spec
 
 from airboss.act.flags import read_definition
 from airboss.act.flags.documents import _check
 from airboss.kernel.errors import Invalid
 from airboss.kernel.yaml import load_one
-from tests.act.flags.conftest import SPEC, spec
 
 EXAMPLE = """apiVersion: airboss/v1
 kind: Flag

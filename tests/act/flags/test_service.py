@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.act.flags.conftest import SPEC, spec
 
 from airboss.act.flags import FlagInspector, Flags
 from airboss.act.flags.rules import preview
@@ -15,7 +16,6 @@ from airboss.people.access import SYSTEM, Actor
 from airboss.records.journal import Journal
 from airboss.records.store import Store
 from airboss.sdk.evaluator import compile_snapshot
-from tests.act.flags.conftest import SPEC, spec
 
 ONE, TWO = "chg_one", "chg_two"
 
@@ -309,7 +309,7 @@ def test_the_inspector_says_who_becomes_exposed(defined: Flags, store: Store, en
         object.__setattr__(spec, "services", ("checkout",))
         return spec
 
-    inspector = FlagInspector(defined, people=lambda service: 50_000)
+    inspector = FlagInspector(defined, people={"checkout": 50_000}.get)
     with store.read() as connection:
         seen = inspector.inspect(change("tax.engine", 1, 10, 50, 100), connection)
         digest = defined.observe(connection, "tax.engine").digest
