@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,6 @@ VENDOR = Path("src/airboss/faces/web/static/vendor")
 FILES = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
     "htmx.LICENSE.txt": "htmx.org/LICENSE",
-    "htmx-sse.min.js": "htmx-ext-sse/dist/sse.min.js",
-    "htmx-sse.LICENSE.txt": "htmx-ext-sse/LICENSE",
     "uplot.min.js": "uplot/dist/uPlot.iife.min.js",
     "uplot.min.css": "uplot/dist/uPlot.min.css",
     "uplot.LICENSE.txt": "uplot/LICENSE",
@@ -73,11 +70,10 @@ def bring(root: Path) -> None:
             shutil.copy(root / name, work / name)
         run_npm(work)
         vendor = root / VENDOR
-        vendor.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(vendor, ignore_errors=True)
+        vendor.mkdir(parents=True)
         for name, source in FILES.items():
-            arriving = vendor / f".{name}.{os.getpid()}"
-            shutil.copyfile(work / "node_modules" / source, arriving)
-            arriving.replace(vendor / name)
+            shutil.copyfile(work / "node_modules" / source, vendor / name)
         (vendor / "STAMP").write_text(fingerprint(root) + "\n")
 
 

@@ -60,7 +60,7 @@ def test_compiled_requirements_know_every_declared_one() -> None:
 
 
 def test_javascript_is_pinned_exactly_and_names_no_place() -> None:
-    """The lock file keeps versions and integrity; htmx stays on 2, since its SSE extension needs that."""
+    """The lock file keeps versions and integrity; htmx stays on 2, whose behaviour the pages are written for."""
     wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
     locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     for name, version in wanted.items():

@@ -1,0 +1,225 @@
+// What the pages do beyond what HTML does by itself. Every page works without it: forms post, times are written out,
+// tables stand beside plots. No eval, no inline script, nothing from elsewhere.
+"use strict";
+(() => {
+  const one = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // ---------------------------------------------------------------- times: relative, the absolute in the title
+
+  const skew = Date.now() - Date.parse(document.body.dataset.now || new Date().toISOString());
+  function ago(at) {
+    const seconds = (Date.now() - skew - at) / 1000;
+    const size = Math.abs(seconds);
+    if (size < 5) return "just now";
+    const [count, unit] = size < 60 ? [size, "s"] : size < 3600 ? [size / 60, "min"] : size < 86400 ? [size / 3600, "h"] : [size / 86400, "d"];
+    return seconds < 0 ? `in ${Math.floor(count)} ${unit}` : `${Math.floor(count)} ${unit} ago`;
+  }
+  function tellTimes() {
+    for (const time of all("time[data-ago]")) {
+      const words = ago(Date.parse(time.dateTime));
+      if (time.textContent !== words) time.textContent = words;
+    }
+  }
+  setInterval(tellTimes, 5000);
+
+  // ---------------------------------------------------------------- small things
+
+  document.addEventListener("click", async (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      try { await navigator.clipboard.writeText(copy.dataset.copy); } catch { return; }
+      const said = one("[data-said]", copy) || copy;
+      const before = said.innerHTML;
+      if (said.dataset.busy) return;
+      said.dataset.busy = "1";
+      said.textContent = "Copied";
+      setTimeout(() => { said.innerHTML = before; delete said.dataset.busy; }, 1200);
+    }
+    if (event.target.closest("[data-theme-toggle]")) {
+      const dark = getComputedStyle(document.documentElement).colorScheme.includes("light dark")
+        ? matchMedia("(prefers-color-scheme: dark)").matches
+        : document.documentElement.dataset.theme === "dark";
+      document.documentElement.dataset.theme = dark ? "light" : "dark";
+      try { localStorage.setItem("theme", dark ? "light" : "dark"); } catch { /* not kept */ }
+      drawPlots();
+    }
+    if (event.target.closest("[data-keys]")) one("#keys").showModal();
+    const summary = event.target.closest("summary");
+    if (summary) summary.parentElement.dataset.touched = "1";
+    for (const open of all(".act[open]")) if (!open.contains(event.target)) open.open = false;
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawPlots());
+
+  // ---------------------------------------------------------------- keyboard: / search, j k move, a r decide, ? help
+
+  const typing = (target) => target.closest("input, textarea, select, [contenteditable]");
+  function move(by) {
+    const rows = all("[data-row]");
+    if (!rows.length) return;
+    const at = rows.findIndex((row) => row.classList.contains("here"));
+    const next = rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + by))];
+    if (at >= 0) rows[at].classList.remove("here");
+    next.classList.add("here");
+    next.scrollIntoView({ block: "nearest" });
+    (one("a, summary", next) || next).focus({ preventScroll: true });
+  }
+  function decide(key) {
+    const action = one(`[data-key="${key}"]`);
+    if (!action) return;
+    if (action.matches("details")) { action.open = true; (one("textarea, button", action) || action).focus(); }
+    else action.focus();
+    action.scrollIntoView({ block: "nearest" });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      for (const open of all(".act[open]")) { open.open = false; one("summary", open).focus(); }
+      if (typing(event.target)) event.target.blur();
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    const does = { "/": () => one("#search")?.focus(), "j": () => move(1), "k": () => move(-1), "a": () => decide("a"), "r": () => decide("r"), "?": () => one("#keys")?.showModal() }[event.key];
+    if (does) { event.preventDefault(); does(); }
+  });
+
+  // ---------------------------------------------------------------- live: one stream, then fetch what changed
+
+  const live = one("[data-live]");
+  let stream, position, due;
+  function listen() {
+    if (!live || stream || document.hidden) return;
+    position = position || live.dataset.position;
+    stream = new EventSource(`${live.dataset.live}?after=${encodeURIComponent(position)}`);
+    stream.onmessage = (event) => {
+      position = event.lastEventId || position;
+      clearTimeout(due);
+      due = setTimeout(() => { htmx.trigger(document.body, "airboss:moved"); drawPlots(); }, 50);
+    };
+    stream.onopen = () => one(".stale")?.toggleAttribute("hidden", true);
+    stream.onerror = () => {
+      const closed = stream.readyState === EventSource.CLOSED;
+      if (closed) { stream = undefined; setTimeout(listen, 5000); }
+      one(".stale")?.toggleAttribute("hidden", false);
+    };
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { stream?.close(); stream = undefined; } else { listen(); }
+  });
+  // Fresh parts keep what the reader has opened, and never take away what is being written.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (all("textarea, input:not([type=hidden])", target).some((field) => field.value || field === document.activeElement)) {
+      event.preventDefault();
+      return;
+    }
+    for (const old of all("details[data-touched][id]", target)) {
+      const fresh = fragment.querySelector(`#${CSS.escape(old.id)}`);
+      if (fresh) { fresh.open = old.open; fresh.dataset.touched = "1"; }
+    }
+  });
+  document.addEventListener("htmx:oobAfterSwap", tellTimes);
+
+  // ---------------------------------------------------------------- plots
+
+  const charts = new Map();
+  function ink(name, share = 1) {
+    const probe = document.createElement("i");
+    probe.style.color = share === 1 ? `var(${name})` : `color-mix(in srgb, var(${name}) ${share * 100}%, transparent)`;
+    document.body.append(probe);
+    const color = getComputedStyle(probe).color;
+    probe.remove();
+    return color;
+  }
+  const words = (value, unit) => value == null ? "–" : `${Number(value.toPrecision(3))} ${unit}`;
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+  function draw(holder, data) {
+    charts.get(holder)?.destroy();
+    holder.replaceChildren();
+    const out = holder.parentElement.querySelector(".read-out");
+    const rest = out.dataset.rest ||= out.textContent;
+    const font = "12px " + getComputedStyle(document.body).fontFamily;
+    const soft = ink("--ink-soft"), line = ink("--line");
+    const seen = [...data.canary, ...data.baseline, ...data.margin].filter((value) => value != null);
+    const top = 1.2 * Math.max(...seen, 1e-6);
+    const axis = { font, stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false } };
+    const span = data.t.at(-1) - data.t[0];
+    const options = {
+      width: holder.clientWidth, height: holder.clientHeight, padding: [28, 8, 0, 0],
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+      scales: { y: { range: [0, top] } },
+      axes: [
+        { ...axis, space: 80, size: 32, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000).slice(0, span > 1200 ? 5 : 8)) },
+        { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => words(tick, data.unit)) },
+      ],
+      series: [
+        {},
+        { stroke: "transparent", points: { show: false } },
+        { stroke: "transparent", points: { show: false } },
+        { stroke: ink("--harmed"), dash: [4, 4], width: 1.5, points: { show: false } },
+        { stroke: ink("--baseline"), width: 2, points: { show: false } },
+        { stroke: ink("--canary"), width: 2, points: { show: false } },
+      ],
+      bands: [{ series: [2, 1], fill: ink("--canary", 0.16) }],
+      hooks: {
+        drawClear: [(u) => {
+          for (const verdict of data.verdicts) {
+            const from = u.valToPos(Math.max(verdict.from, u.scales.x.min), "x", true);
+            const to = u.valToPos(Math.min(verdict.to ?? u.scales.x.max, u.scales.x.max), "x", true);
+            u.ctx.fillStyle = ink(`--${verdict.tone}`, 0.1);
+            u.ctx.fillRect(from, u.bbox.top, to - from, u.bbox.height);
+          }
+        }],
+        draw: [(u) => {
+          const { ctx } = u;
+          ctx.save();
+          ctx.font = `${12 * devicePixelRatio}px ` + getComputedStyle(document.body).fontFamily;
+          ctx.fillStyle = soft; ctx.strokeStyle = ink("--line-strong"); ctx.lineWidth = devicePixelRatio;
+          let free = 0;
+          for (const mark of data.marks) {
+            if (mark.t < u.scales.x.min || mark.t > u.scales.x.max) continue;
+            const x = Math.round(u.valToPos(mark.t, "x", true)) + 0.5;
+            ctx.beginPath(); ctx.moveTo(x, u.bbox.top - 16 * devicePixelRatio); ctx.lineTo(x, u.bbox.top + u.bbox.height); ctx.stroke();
+            if (x < free) continue;
+            ctx.fillText(mark.label, x + 4 * devicePixelRatio, u.bbox.top - 10 * devicePixelRatio);
+            free = x + ctx.measureText(mark.label).width + 12 * devicePixelRatio;
+          }
+          ctx.restore();
+        }],
+        setCursor: [(u) => {
+          const at = u.cursor.idx;
+          if (at == null || u.cursor.left < 0) { out.textContent = rest; return; }
+          out.textContent = `${clock.format(data.t[at] * 1000)} (${zone}) · canary ${words(data.canary[at], data.unit)}` +
+            ` (${words(data.low[at], data.unit)} to ${words(data.high[at], data.unit)})` +
+            ` · baseline ${words(data.baseline[at], data.unit)} · bound ${words(data.margin[at], data.unit)}`;
+        }],
+      },
+    };
+    const high = data.high.map((value) => value == null ? null : Math.min(value, top));
+    charts.set(holder, new uPlot(options, [data.t, data.low, high, data.margin, data.baseline, data.canary], holder));
+  }
+
+  async function drawPlots() {
+    if (!window.uPlot) return;
+    for (const holder of all("[data-plot]")) {
+      try {
+        const answer = await fetch(holder.dataset.plot, { headers: { accept: "application/json" } });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const data = await answer.json();
+        if (data.t.length) { holder.hidden = false; draw(holder, data); } else { holder.hidden = true; }
+      } catch {
+        if (!charts.has(holder)) holder.hidden = true;  // the table has the same numbers
+      }
+    }
+  }
+  let resized;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => { for (const [holder, chart] of charts) chart.setSize({ width: holder.clientWidth, height: holder.clientHeight }); }, 100);
+  });
+
+  tellTimes();
+  listen();
+  drawPlots();
+})();
