@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from airboss.act.rollout import Plan, repo
 from airboss.changes import EXECUTED, Change, Changes, section_digests
 from airboss.decide.approvals import Approvals, Choice, choices_of
-from airboss.decide.policy import Decision, Outcome, Point, Policies
+from airboss.decide.policy import Decision, Outcome, Point, Policies, sentence
 from airboss.kernel.clock import Clock
 from airboss.kernel.errors import AirbossError
 from airboss.people.access import SYSTEM
@@ -68,11 +68,12 @@ class Clearance:
         """Return the round a pending decision asks for."""
 
         def excluded(connection: Connection) -> Mapping[str, frozenset[str]]:
+            parts = {"requester": [change.requester], "authors": list(change.authors)}
             known = self._persons(connection, [change.requester, *change.authors])
-            names = {one: known[one]["name"] for one in known}
+            # Somebody nobody knows any more stays excluded, by ID: an exclusion never falls silently.
             return {
-                "requester": frozenset(names[one] for one in [change.requester] if one in names),
-                "authors": frozenset(names[one] for one in change.authors if one in names),
+                part: frozenset(known[one]["name"] if one in known else one for one in who)
+                for part, who in parts.items()
             }
 
         return Asked(choices=choices_of(decision.approvals), excluded=excluded)
@@ -140,14 +141,9 @@ class Clearance:
 
 def in_words(decision: Decision) -> str:
     """Return a decision in one sentence that names its reasons, and for a refusal the way out."""
-    ruling = decision.ruling
-    if decision.outcome is Outcome.BLOCK:
-        first = ruling.denials[0]
-        more = f" (and {len(ruling.denials) - 1} more)" if len(ruling.denials) > 1 else ""
-        return f"{first.message}{more}. {first.way_out}" if first.way_out else f"{first.message}{more}"
-    lacking = [f"{need.type} evidence" for need in ruling.evidence if not need.met]
-    groups = [f"{seats.least} of {seats.group}" for need in ruling.approvals for seats in need.groups]
-    if decision.outcome is Outcome.PENDING:
-        return f"{ruling.tier} risk needs {' and '.join([*groups, *lacking])}"
-    said = [fired.message for fired in ruling.fired if fired.effect == "auto_approve"]
-    return f"{ruling.tier} risk: {said[0]}" if said else f"{ruling.tier} risk"
+    if decision.outcome is not Outcome.BLOCK:
+        return sentence(decision)
+    first = decision.denials[0]
+    more = len(decision.denials) - 1
+    rest = f" (and {more} more reason{'s' if more > 1 else ''})" if more else ""
+    return f"{first.message}{rest}. Way out: {first.way_out}"

@@ -104,10 +104,8 @@ class Flight:
                 # Only now does policy matter: ask it, and let the rules decide again with its answer.
                 obstacle, decision = await asyncio.to_thread(self._clearance.before_promotion, scene.change)
                 ruling = rules.look(plan, run, replace(seen, clearance=obstacle), scene.now)
-        told: tuple[FactPart, ...] = ()
-        if decision is not None and ruling.facts:
-            told = (("policy.decided", decision.as_json()),)
-        await self._write(held, scene, plan, ruling, orders=orders, told=told, judged=judged)
+        said = (decision,) if decision is not None and ruling.facts else ()
+        await self._write(held, scene, plan, ruling, orders=orders, said=said, judged=judged)
 
     async def _observe(self, scene: Scene, plan: Plan, names: Sequence[str]) -> dict[str, Observation | None]:
         """Ask the targets what is there; one that does not answer in time is None."""
@@ -188,13 +186,13 @@ class Flight:
         *,
         by: str = SYSTEM.id,
         orders: tuple[FactPart, ...] = (),
-        told: tuple[FactPart, ...] = (),
+        said: tuple[Decision, ...] = (),
         judged: Judged = NOTHING_JUDGED,
     ) -> None:
         """Record a ruling and its intents in one transaction, carry the intents out, release the claim."""
         wants = [want for want in ruling.wants if _due(scene, want)]
         intents = [self._intent(scene, held, want) for want in wants]
-        facts = (*orders, *told, *ruling.facts)
+        facts = (*orders, *ruling.facts)
         moved = ruling.move != "stay"
 
         def also(tx: Tx, change: Change) -> None:
@@ -213,6 +211,7 @@ class Flight:
             by=by,
             run=ruling.run if facts or moved else None,
             facts=facts,
+            decisions=said,
             also=also if intents or facts or moved or judged.new is not None else None,
             taken=scene.commands,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from airboss.act.rollout import Answer, Expose, Gate, Plan, Run, Unit, gates, repo
 from airboss.act.rollout.repo import Judgement
@@ -33,8 +33,7 @@ from airboss.watch.analysis import (
     to_json,
     update,
 )
-from airboss.watch.slo import BurnGate
-from airboss.watch.telemetry import Counts, SealedBlock, Telemetry
+from airboss.watch.telemetry import Counts, SealedBlock, TelemetryReader
 
 ALPHA: Final = 0.01
 """Chance of taking back a harmless change, over all looks of all its metrics."""
@@ -48,7 +47,7 @@ STATE_FORMAT: Final = 1
 class Objective(Protocol):
     """Answers the burn-rate question of one objective."""
 
-    def __call__(self, name: str, environment: str, above: float, at: datetime) -> BurnGate: ...
+    def __call__(self, gate: str, name: str, environment: str, above: float, at: datetime) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +64,7 @@ NOTHING_JUDGED: Final = Judged()
 class Judge:
     """Gathers what gates say."""
 
-    def __init__(self, *, store: Store, catalog: Catalog, telemetry: Telemetry, objective: Objective) -> None:
+    def __init__(self, *, store: Store, catalog: Catalog, telemetry: TelemetryReader, objective: Objective) -> None:
         self._store = store
         self._catalog = catalog
         self._telemetry = telemetry
@@ -137,7 +136,7 @@ class Judge:
         if blocks:
             last = blocks[-1].end
         seen_in_step = last if last is not None and run.reached_at is not None and last > run.reached_at else None
-        verdict = decide(state).as_json()
+        verdict = cast("Mapping[str, Any]", decide(state).as_json())
         found = gates.canary_answers(asked, verdict if seen_in_step else None, last_block=seen_in_step, now=scene.now)
         if saturated:
             sentence = "more users than can be told apart: the counts are not exact and are not judged"
@@ -177,28 +176,20 @@ class Judge:
             return Answer(gate=gate.id, kind=gate.kind, outcome="error", sentence=sentence)
 
     def _data(self, gate: Gate, unit: Unit, since: datetime, now: datetime) -> Answer:
-        newest = self._telemetry.freshness(unit.service, unit.environment)
+        newest = self._telemetry.freshness(unit.service, unit.environment, now=now)
         window = max(min(now - since, DATA_WINDOW * 20), timedelta(seconds=1))
-        (counts,) = self._telemetry.window_counts(unit.service, unit.environment, [window], now)
+        (counts,) = self._telemetry.window_counts(unit.service, unit.environment, [window], at=now)
         return gates.data_answer(gate, newest=newest, events=counts.total, now=now)
 
     def _burn(self, gate: Gate, unit: Unit, now: datetime) -> Answer:
         if gate.slo is None or gate.above is None:
             raise AssertionError("a plan refuses a burn gate without its bound")
-        said = self._objective(gate.slo, unit.environment, gate.above, now)
-        return Answer(
-            gate=gate.id,
-            kind=gate.kind,
-            outcome=said.outcome,
-            sentence=said.sentence,
-            numbers=dict(said.numbers),
-            age_s=said.age_s,
-        )
+        return self._objective(gate.id, gate.slo, unit.environment, gate.above, now)
 
     def _coverage(self, gate: Gate, unit: Unit, now: datetime) -> Answer:
         rows = [
             row
-            for row in self._telemetry.coverage(now - COVERAGE_WINDOW, now, unit.service)
+            for row in self._telemetry.coverage(now=now, window=COVERAGE_WINDOW, service=unit.service)
             if row.environment == unit.environment and row.signal == "traces"
         ]
         total = sum(row.total for row in rows)

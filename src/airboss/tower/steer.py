@@ -18,7 +18,7 @@ from airboss.act.targets import Targets
 from airboss.changes import Change, Changes, Phase
 from airboss.decide.approvals import Approvals, Outcome, Standing
 from airboss.decide.calendar import Calendar, Closed
-from airboss.decide.policy import Decision, Point
+from airboss.decide.policy import Decision, Point, Policies
 from airboss.decide.policy import Outcome as Answered
 from airboss.kernel import failpoints
 from airboss.kernel.canonical import canonical
@@ -26,7 +26,7 @@ from airboss.kernel.clock import Clock
 from airboss.kernel.errors import AirbossError, Stale
 from airboss.learn.reviews import Reviews
 from airboss.people.access import SYSTEM
-from airboss.records.journal import Fact, Journal
+from airboss.records.journal import Fact
 from airboss.records.store import Store, Tx
 from airboss.tower.clearance import Clearance, in_words
 
@@ -62,6 +62,10 @@ class Next:
     outcome: str | None = None
     attempt: int | None = None
     facts: tuple[FactPart, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    """What policy said, to be kept with what followed from it."""
+    first: Callable[[Tx], None] | None = None
+    """What must be said before the change moves, because its record may close."""
     also: Callable[[Tx, Change], None] | None = None
     """Rows of other rooms that belong into the same transaction."""
     taken: Sequence[Command] = ()
@@ -70,9 +74,9 @@ class Next:
 class Desk:
     """Reads scenes and writes what a look came to; shared by the two steering parts."""
 
-    def __init__(self, *, store: Store, journal: Journal, clock: Clock, changes: Changes) -> None:
+    def __init__(self, *, store: Store, clock: Clock, changes: Changes, policies: Policies) -> None:
         self.store = store
-        self.journal = journal
+        self.policies = policies
         self.clock = clock
         self.changes = changes
 
@@ -100,10 +104,14 @@ class Desk:
         failpoints.reach("tower.before_decide")
         change = scene.change
         with self.store.write() as tx:
-            if step.to is not None or step.facts or step.taken or step.also is not None:
+            if step.to is not None or step.facts or step.decisions or step.taken or step.also is not None:
                 tx.lock(change.id)
                 if not claims.still_held(tx, held):
                     raise Stale(f"somebody else took over change {change.id}")
+                if step.first is not None:
+                    step.first(tx)
+                for decision in step.decisions:
+                    self.policies.record(tx, decision, subject=change.id)
                 change = self._move(tx, scene, step, plan)
                 if step.taken:
                     repo.take(tx, step.taken, scene.now)
@@ -202,15 +210,16 @@ class Steering:
                 return self._settle(held, scene, Next(sentence=sentence, look_in_s=None, taken=scene.commands))
             submit = self._clearance.decide(connection, scene.change, Point.SUBMIT)
             approve = self._clearance.decide(connection, scene.change, Point.APPROVE)
-        facts = [_decided(submit), _decided(approve)]
+        decisions = (submit, approve)
         blocking = next((decision for decision in (submit, approve) if decision.outcome is Answered.BLOCK), None)
         told = scene.change.sentence
         if blocking is not None:
             sentence = f"Refused: {in_words(blocking)}"
-            news = () if told == sentence else tuple(facts)
-            return self._settle(
-                held, scene, Next(sentence=sentence, look_in_s=CALM_S, facts=news, taken=scene.commands)
-            )
+            step = Next(sentence=sentence, look_in_s=CALM_S, taken=scene.commands)
+            if told != sentence:
+                held_back = ("change.held", {"point": str(blocking.point), "sentence": sentence})
+                step = replace(step, facts=(held_back,), decisions=decisions)
+            return self._settle(held, scene, step)
         strictest = submit if submit.outcome is Answered.PENDING and approve.outcome is Answered.ALLOW else approve
         if strictest.outcome is Answered.PENDING:
             opened = self._clearance.asked(scene.change, strictest)
@@ -233,7 +242,7 @@ class Steering:
                     to=Phase.AWAITING_APPROVAL,
                     sentence=f"Waiting for approval: {in_words(strictest)}",
                     reason=in_words(strictest),
-                    facts=tuple(facts),
+                    decisions=decisions,
                     look_in_s=0.0,
                     also=also,
                     taken=scene.commands,
@@ -246,7 +255,7 @@ class Steering:
                 to=Phase.APPROVED,
                 sentence=f"Cleared by policy: {in_words(approve)}",
                 reason=in_words(approve),
-                facts=tuple(facts),
+                decisions=decisions,
                 look_in_s=0.0,
                 taken=scene.commands,
             ),
@@ -273,13 +282,13 @@ class Steering:
             wait = min(max(left_s, 1.0), CALM_S)
             return self._settle(held, scene, Next(sentence=sentence, look_in_s=wait, taken=scene.commands))
 
-        def also(tx: Tx, change: Change) -> None:
-            self._approvals.close(tx, change.id, standing.outcome)
+        def first(tx: Tx) -> None:
+            self._approvals.close(tx, scene.change.id, standing.outcome)
 
         return self._settle(
             held,
             scene,
-            Next(to=target, sentence=sentence, reason=sentence, look_in_s=0.0, also=also, taken=scene.commands),
+            Next(to=target, sentence=sentence, reason=sentence, look_in_s=0.0, first=first, taken=scene.commands),
         )
 
     # -- before the start ------------------------------------------------------------------------------------------
@@ -324,14 +333,20 @@ class Steering:
             return
         plan = await asyncio.to_thread(compile_plan, scene.change.expanded())
         obstacle, decision = await asyncio.to_thread(self._clearance.before_start, scene.change, plan)
+        said = () if decision is None else (decision,)
         if obstacle is not None:
             sentence = f"Held before the start: {obstacle}"
             news: tuple[FactPart, ...] = ()
             if scene.run.hold is None or scene.run.hold.sentence != obstacle:
-                news = (("start.held", {"sentence": obstacle}), *([_decided(decision)] if decision else []))
+                news = (("change.held", {"point": "start", "sentence": obstacle}),)
             run = rules.hold_start(scene.run, obstacle, scene.now)
             step = Next(
-                sentence=sentence, look_in_s=AGAIN_S, run=run if news else None, facts=news, taken=scene.commands
+                sentence=sentence,
+                look_in_s=AGAIN_S,
+                run=run if news else None,
+                facts=news,
+                decisions=said if news else (),
+                taken=scene.commands,
             )
             await asyncio.to_thread(self._desk.settle, held, scene, step, plan=plan if news else None)
             return
@@ -352,7 +367,8 @@ class Steering:
             sentence="Starting",
             reason="everything still holds",
             run=ruling.run,
-            facts=(*([_decided(decision)] if decision else []), *prepared, *ruling.facts),
+            facts=(*prepared, *ruling.facts),
+            decisions=said,
             look_in_s=0.0,
             taken=scene.commands,
         )
@@ -400,6 +416,7 @@ class Steering:
                 reason="called off",
                 by=order.actor,
                 look_in_s=None,
+                first=lambda tx: self._approvals.withdraw(tx, scene.change.id),
                 taken=scene.commands,
             ),
         )
@@ -434,10 +451,6 @@ def _public(standing: Standing) -> str:
         case _:
             missing = ", ".join(f"{open_.count} of {open_.group}" for open_ in standing.missing)
             return f"Waiting for approval: {missing or 'nobody can give it'}"
-
-
-def _decided(decision: Decision) -> FactPart:
-    return "policy.decided", decision.as_json()
 
 
 def _stored_run(change: Change) -> Mapping[str, Any] | None:

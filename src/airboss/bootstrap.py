@@ -1,0 +1,319 @@
+"""Wires adapters to ports. The only place that knows every room, and the only one that reads settings.
+
+`build` returns the `House`: the services faces call and the loops `airboss serve` runs. Importing does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from airboss.act.flags import FlagInspector, Flags, flag_kind
+from airboss.act.rollout import Rollouts, claims
+from airboss.act.targets import FlagTarget, Target, Targets
+from airboss.catalog import SERVICE_OWNERS, Catalog, Kinds
+from airboss.changes import Change, Changes, Inspector, Phase
+from airboss.decide.approvals import Approvals, Subject
+from airboss.decide.calendar import WINDOW, Calendar
+from airboss.decide.evidence import Evidence
+from airboss.decide.policy import Policies, PolicyEngine, WorkerEngine
+from airboss.kernel.clock import Clock, SystemClock
+from airboss.kernel.errors import Invalid, Refused
+from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
+from airboss.kernel.settings import Settings
+from airboss.learn.reviews import Reviews
+from airboss.people.identity import Identity
+from airboss.records.audit import Checkpoints, Signer, origin
+from airboss.records.journal import Journal
+from airboss.records.store import Store, Tx, open_store
+from airboss.tower.clearance import Clearance
+from airboss.tower.exposures import TowerExposures
+from airboss.tower.facts import PolicyFacts
+from airboss.tower.fly import Flight
+from airboss.tower.history import ChangeHistory
+from airboss.tower.judge import Judge
+from airboss.tower.loop import Tower
+from airboss.tower.objectives import Objectives
+from airboss.tower.planner import Planner
+from airboss.tower.steer import Desk, Steering
+from airboss.watch.telemetry import BucketStore, TelemetryReader, TelemetrySettings, open_bucket_store
+
+KEY_FILE: Final = "checkpoint.key"
+CHECKPOINT_FILE: Final = "checkpoints.txt"
+DEMO_MARK: Final = "THIS-IS-A-DEMO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Every service of one server, wired."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    chance: Chance
+    store: Store
+    journal: Journal
+    signer: Signer
+    checkpoints: Checkpoints
+    identity: Identity
+    catalog: Catalog
+    kinds: Kinds
+    changes: Changes
+    policies: Policies
+    approvals: Approvals
+    calendar: Calendar
+    evidence: Evidence
+    flags: Flags
+    rollouts: Rollouts
+    telemetry: TelemetryReader
+    objectives: Objectives
+    planner: Planner
+    reviews: Reviews
+    targets: Targets
+    tower: Tower
+    steering: Steering
+    buckets: BucketStore
+
+    def close(self) -> None:
+        """Let go of processes and connections."""
+        self.policies.close()
+        self.buckets.close()
+        self.store.close()
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **given: object) -> Settings:
+    """Return the settings: what was given on the command line, else `AIRBOSS_*`, else the defaults. Raises Invalid."""
+    found = dict(os.environ if environment is None else environment)
+
+    def text(name: str) -> str | None:
+        value = given.get(name)
+        return str(value) if value is not None else found.get(f"AIRBOSS_{name.upper()}")
+
+    def number(name: str, default: int) -> int:
+        value = text(name)
+        if value is None:
+            return default
+        if not value.isdigit() or not 0 <= int(value) <= 65535:
+            raise Invalid(f"{value!r} is no port", code="bad-setting", place=name, way_out="use 0 to 65535")
+        return int(value)
+
+    def path(name: str) -> Path | None:
+        value = text(name)
+        return None if value is None else Path(value)
+
+    defaults = Settings(data=Path())
+    return Settings(
+        data=Path(text("data") or "airboss-data"),
+        host=text("host") or defaults.host,
+        port=number("port", defaults.port),
+        ingest_port=number("ingest_port", defaults.ingest_port),
+        database=text("database"),
+        buckets=text("buckets"),
+        public_url=text("public_url"),
+        hosts=tuple(name.strip() for name in (text("hosts") or "").split(",") if name.strip()),
+        behind_proxy=(text("behind_proxy") or "").lower() in ("1", "true", "yes"),
+        tls_certificate=path("tls_certificate"),
+        tls_key=path("tls_key"),
+        demo=(text("demo") or "").lower() in ("1", "true", "yes"),
+    )
+
+
+def open_folder(settings: Settings) -> None:
+    """Make the data folder ours. Raises Invalid or Refused (not writable, or a demo's)."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = settings.data / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as fault:
+        raise Invalid(
+            f"the data folder {settings.data} cannot be written: {fault.strerror}",
+            code="bad-data-folder",
+            way_out="name another with --data, or mend its permissions",
+        ) from fault
+    mark = settings.data / DEMO_MARK
+    if settings.demo:
+        mark.touch()
+    elif mark.exists():
+        raise Refused(
+            f"{settings.data} is the folder of a demo: its people are not real and its secrets lie in it",
+            code="demo-folder",
+            way_out="serve another folder: --data FOLDER",
+        )
+
+
+def build(  # noqa: PLR0915 - one place, one line a room
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    engine: PolicyEngine | None = None,
+    buckets: BucketStore | None = None,
+    targets: Mapping[str, Target] | None = None,
+    telemetry: TelemetrySettings | None = None,
+) -> House:
+    """Open the stores of a server and wire its services. Raises what opening raises: Invalid, Refused, Unavailable."""
+    clock = clock or SystemClock()
+    chance = chance or SystemChance()
+    ids = TimeOrderedIds(clock, chance)
+    store = open_store(settings.database_url, clock=clock)
+    store.create()
+    journal = Journal(store, clock=clock, ids=ids, chance=chance)
+    log_id = journal.open()
+    signer = Signer.load(settings.data / KEY_FILE, name=origin(log_id), chance=chance)
+    checkpoints = Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE)
+
+    identity = Identity(store, journal, clock=clock, ids=ids, chance=chance)
+    catalog = Catalog(store, journal, held=(WINDOW,))
+    flags = Flags(store, journal, clock)
+    hint = _Hint()
+
+    def wake(tx: Tx, change: str) -> None:
+        claims.poke(tx, change, clock.now())
+        hint.poke()
+
+    bucket_store = buckets or open_bucket_store(settings.buckets_url)
+    bucket_store.create()
+    exposures = TowerExposures(store)
+    reader = TelemetryReader(bucket_store, exposures, telemetry or TelemetrySettings())
+    objectives = Objectives(store=store, catalog=catalog, telemetry=reader)
+    planner = Planner(catalog=catalog, telemetry=reader, clock=clock)
+    inspectors: dict[str, Inspector] = {"flag": FlagInspector(flags)}
+    changes = Changes(
+        store,
+        journal,
+        clock=clock,
+        ids=ids,
+        catalog=catalog,
+        inspectors=inspectors,
+        reviewers=(planner,),
+        wake=wake,
+    )
+    policies = Policies(store, journal, engine=engine or WorkerEngine(), clock=clock, ids=ids)
+    policies.seed()
+    calendar = Calendar(catalog)
+    kinds = Kinds([*catalog.kinds(), flag_kind(flags), policies.kind(), changes.kind()])
+
+    def eligible(connection: Connection, group: str, services: frozenset[str]) -> frozenset[str]:
+        named = catalog.owners(connection, services) if group == SERVICE_OWNERS else catalog.members(connection, group)
+        return named & identity.persons.active(connection)
+
+    def backup_of(connection: Connection, group: str) -> str | None:
+        found = catalog.group(connection, group)
+        return None if found is None else found.backup
+
+    def subject(connection: Connection, change_id: str) -> Subject | None:
+        found = next(iter(changes.read_many(connection, [change_id])), None)
+        if found is None or found.digest is None:
+            return None
+        sections = {str(name): digest for name, digest in found.section_digests().items()}
+        awaiting = found.phase is Phase.AWAITING_APPROVAL
+        return Subject(change=found.id, sections=sections, digest=found.digest, awaiting=awaiting)
+
+    approvals = Approvals(
+        store,
+        journal,
+        clock=clock,
+        ids=ids,
+        eligible=eligible,
+        subjects=subject,
+        on_vote=wake,
+        backup_of=backup_of,
+    )
+    reviews = Reviews(store, journal, clock=clock, ids=ids, on_closed=wake)
+    evidence = Evidence(store, journal, clock=clock, ids=ids, changes=changes, wake=wake)
+    rollouts = Rollouts(
+        store,
+        journal,
+        clock=clock,
+        ids=ids,
+        changes=changes,
+        members=catalog.members,
+        poked=hint.poke,
+    )
+    all_targets = Targets({"flag": FlagTarget(store, flags, clock=clock), **(targets or {})})
+    facts = PolicyFacts(
+        catalog=catalog,
+        objectives=objectives,
+        calendar=calendar,
+        history=ChangeHistory(changes),
+        evidence=evidence,
+    )
+    clearance = Clearance(
+        store=store,
+        clock=clock,
+        changes=changes,
+        policies=policies,
+        approvals=approvals,
+        facts=facts,
+        persons=identity.persons.principals,
+    )
+    desk = Desk(store=store, clock=clock, changes=changes, policies=policies)
+    judge = Judge(store=store, catalog=catalog, telemetry=reader, objective=objectives.burn)
+
+    def open_review(tx: Tx, change: Change) -> None:
+        reviews.open_for(tx, change.id)
+
+    flight = Flight(
+        desk=desk,
+        targets=all_targets,
+        judge=judge,
+        clearance=clearance,
+        rollouts=rollouts,
+        open_review=open_review,
+    )
+    steering = Steering(
+        desk=desk,
+        approvals=approvals,
+        clearance=clearance,
+        calendar=calendar,
+        targets=all_targets,
+        reviews=reviews,
+        fly=flight,
+    )
+    tower = Tower(store=store, clock=clock, owner=ids.new("srv"), look=steering)
+    hint.listener = tower.poke
+    return House(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        chance=chance,
+        store=store,
+        journal=journal,
+        signer=signer,
+        checkpoints=checkpoints,
+        identity=identity,
+        catalog=catalog,
+        kinds=kinds,
+        changes=changes,
+        policies=policies,
+        approvals=approvals,
+        calendar=calendar,
+        evidence=evidence,
+        flags=flags,
+        rollouts=rollouts,
+        telemetry=reader,
+        objectives=objectives,
+        planner=planner,
+        reviews=reviews,
+        targets=all_targets,
+        tower=tower,
+        steering=steering,
+        buckets=bucket_store,
+    )
+
+
+class _Hint:
+    """Tells the tower of this process that something is due; set once the tower is there."""
+
+    def __init__(self) -> None:
+        self.listener: Callable[[], None] | None = None
+
+    def poke(self) -> None:
+        if self.listener is not None:
+            self.listener()

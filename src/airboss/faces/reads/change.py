@@ -1,0 +1,169 @@
+"""A change, and lists of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from airboss.act.rollout import claims, possible_orders
+from airboss.bootstrap import House
+from airboss.changes import Change, Phase, Summary
+from airboss.decide.policy import StoredDecision, Tier
+from airboss.faces.reads.review import review_view
+from airboss.faces.reads.rollout import rollout_view
+from airboss.kernel.clock import rfc3339
+from airboss.people.access import Action, Actor, Scope, may
+
+MOVING = frozenset({Phase.VALIDATING, Phase.ROLLING_OUT, Phase.VERIFYING, Phase.ROLLING_BACK})
+
+
+def change_view(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any]:
+    """Return everything one page says of a change but its facts. Some fifteen queries, whatever its size."""
+    spec = None if change.spec is None else change.expanded()
+    decisions = house.policies.decisions_of(connection, change.id)
+    newest = decisions[-1] if decisions else None
+    live = claims.sentences(connection, [change.id]).get(change.id, "")
+    names = house.identity.persons.principals(connection, [change.requester, *change.authors])
+    review = house.reviews.of(connection, change.id, actor)
+    return {
+        **summary(change, live),
+        "requester": names.get(change.requester, {}).get("name", change.requester),
+        "authors": [names.get(one, {}).get("name", one) for one in change.authors],
+        "digest": change.digest,
+        "sections": {str(name): digest for name, digest in change.section_digests().items()},
+        "spec": None if spec is None else json.loads(change.spec or b"{}"),
+        "why": None if spec is None else spec.why,
+        "environments": [] if spec is None else list(spec.environments),
+        "owner": {"team": change.owner_team, "person": None if spec is None else spec.owner.person},
+        "findings": _findings(house, connection, change),
+        "decision": None if newest is None else newest.body,
+        "decisions": [_decision(one) for one in decisions],
+        "tier": tier_of(decisions),
+        "approval": approval_view(house, connection, change, actor),
+        "evidence": [
+            {
+                "type": one.type,
+                "green": one.green,
+                "source": one.source,
+                "digest": one.digest,
+                "counts": one.counts,
+                "at": rfc3339(one.at),
+            }
+            for one in house.evidence.of(connection, change)
+        ],
+        "objectives": house.objectives.view(connection, change, house.clock.now()),
+        "rollout": rollout_view(house, connection, change),
+        "review": None if review is None else review_view(review),
+        "orders": _orders(change, actor),
+    }
+
+
+def summary(change: Change | Summary, live: str) -> dict[str, Any]:
+    """Return what lists and pages both say. `sentence` is the last look's while the change moves."""
+    moving = change.phase in MOVING or change.phase in (Phase.AWAITING_APPROVAL, Phase.SCHEDULED, Phase.IN_REVIEW)
+    return {
+        "id": change.id,
+        "version": change.version,
+        "phase": str(change.phase),
+        "outcome": change.outcome,
+        "title": change.title,
+        "kind": change.kind,
+        "services": list(change.services),
+        "owner_team": change.owner_team,
+        "sentence": (live or change.sentence) if moving else change.sentence,
+        "attempt": change.attempt,
+        "created_at": rfc3339(change.created_at),
+        "updated_at": rfc3339(change.updated_at),
+        "submitted_at": None if change.submitted_at is None else rfc3339(change.submitted_at),
+        "started_at": None if change.started_at is None else rfc3339(change.started_at),
+        "ended_at": None if change.ended_at is None else rfc3339(change.ended_at),
+    }
+
+
+def list_view(
+    house: House,
+    actor: Actor,
+    *,
+    phases: Collection[Phase] | None = None,
+    service: str | None = None,
+    kind: str | None = None,
+    team: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> dict[str, Any]:
+    """Return a page of changes, newest first. Two queries."""
+    page = house.changes.list(
+        actor=actor, phases=phases, service=service, kind=kind, team=team, cursor=cursor, limit=limit
+    )
+    with house.store.read() as connection:
+        live = claims.sentences(connection, [one.id for one in page.items])
+    return {"items": [summary(one, live.get(one.id, "")) for one in page.items], "next_cursor": page.next_cursor}
+
+
+def approval_view(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any] | None:
+    """Return who is asked, who said what, and whether the reader may vote. Some six queries."""
+    found = house.approvals.of(connection, change.id, actor)
+    if found is None:
+        return None
+    standing = found.standing
+    return {
+        "round": found.round.id,
+        "outcome": found.closed_as or str(standing.outcome),
+        "sentence": standing.sentence,
+        "opened_at": rfc3339(found.round.opened_at),
+        "expires_at": rfc3339(found.round.expires_at),
+        "closed_at": None if found.closed_at is None else rfc3339(found.closed_at),
+        "seats": [{"group": seat.group, "person": seat.person} for seat in standing.seats],
+        "missing": [
+            {"group": seats.group, "count": seats.count, "may": sorted(seats.may)} for seats in standing.missing
+        ],
+        "votes": [
+            {
+                "person": vote.person,
+                "verdict": str(vote.verdict),
+                "at": rfc3339(vote.at),
+                "comment": vote.comment,
+                "channel": vote.channel,
+                "stale": sorted(standing.stale.get(vote.person, ())),
+            }
+            for vote in found.votes
+        ],
+        "may_vote": change.phase is Phase.AWAITING_APPROVAL
+        and actor.name in standing.eligible
+        and may(actor, Action.CHANGE_APPROVE),
+        "seen": change.digest,
+    }
+
+
+def tier_of(decisions: Sequence[StoredDecision]) -> str | None:
+    """Return the highest tier policy ever came to for a change."""
+    return max((str(one.body["tier"]) for one in decisions), key=lambda tier: Tier(tier).rank, default=None)
+
+
+def _decision(one: StoredDecision) -> dict[str, Any]:
+    return {"id": one.id, "point": one.point, "outcome": one.outcome, "at": rfc3339(one.at), "tier": one.body["tier"]}
+
+
+def _findings(house: House, connection: Connection, change: Change) -> list[dict[str, Any]]:
+    """Return what the inspectors found at the last submit or edit. Two queries."""
+    told = [
+        fact
+        for fact in house.journal.of(connection, change.id)
+        if fact.type in ("change.submitted", "change.edited") and fact.body.get("findings") is not None
+    ]
+    if not told:
+        return []
+    found = told[-1].body["findings"]
+    texts = house.journal.texts(connection, {finding["message"] for finding in found})
+    return [{**finding, "message": texts.get(finding["message"], "")} for finding in found]
+
+
+def _orders(change: Change, actor: Actor) -> list[str]:
+    scope = Scope(services=frozenset(change.services), team=change.owner_team)
+    orders = possible_orders(change.phase) if may(actor, Action.CHANGE_COMMAND, scope) else []
+    if change.phase is Phase.DRAFT and may(actor, Action.CHANGE_SUBMIT, scope):
+        orders = ["submit", *orders]
+    return orders
