@@ -24,6 +24,9 @@ BAGGAGE_KEY: Final = CHANGE_ID
 HEADER: Final = "Airboss-Change-Id"
 """HTTP header, where baggage is not available."""
 
+ENVIRONMENT_HEADER: Final = "Airboss-Environment"
+"""HTTP header by which an SDK says for which environment it wants flags; without it, production."""
+
 GIT_TRAILER: Final = "Airboss-Change"
 """Trailer of a commit message: `Airboss-Change: chg_…`."""
 

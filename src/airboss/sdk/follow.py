@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from airboss.sdk.attributes import ENVIRONMENT_HEADER
+
 log = logging.getLogger("airboss.sdk")
 
 FLAGS_PATH: Final = "/sdk/v1/flags"
@@ -53,6 +55,7 @@ class Follower:
         *,
         on_flags: Callable[[dict[str, Any]], None],
         on_away: Callable[[str | None], None],
+        environment: str | None = None,
         cache_file: Path | None = None,
         poll_s: float = 30.0,
         idle_s: float = 45.0,
@@ -65,6 +68,8 @@ class Follower:
         self._host, self._port = parts.hostname, parts.port
         self._prefix = parts.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "airboss-sdk"}
+        if environment is not None:
+            self._headers[ENVIRONMENT_HEADER] = environment
         self._on_flags = on_flags
         self._on_away = on_away
         self._cache_file = cache_file

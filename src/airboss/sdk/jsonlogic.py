@@ -212,15 +212,55 @@ class Member:
         return self.default if value is None else value
 
 
+class MemberIs:
+    """Whether an attribute of the context is one text: the commonest condition, which `if` asks without a call."""
+
+    __slots__ = ("name", "wanted")
+
+    def __init__(self, name: str, wanted: str) -> None:
+        self.name = name
+        self.wanted = wanted
+
+    def __call__(self, data: Any) -> bool:
+        return equals(data.get(self.name), self.wanted)
+
+
 def _if(rules: list[Rule]) -> Rule:
     pairs = list(zip(rules[0::2], rules[1::2], strict=False))
     otherwise = rules[-1] if len(rules) % 2 else Literal(None)
+    if any(isinstance(condition, MemberIs) for condition, _ in pairs):
+        return _if_members(pairs, otherwise)
     if len(pairs) == 1:
         condition, then = pairs[0]
         return lambda data: then(data) if truth(condition(data)) else otherwise(data)
 
     def choose(data: Any) -> Any:
         for condition, then in pairs:
+            holds = condition(data)
+            if holds is True or (holds is not False and truth(holds)):
+                return then(data)
+        return otherwise(data)
+
+    return choose
+
+
+def _if_members(pairs: list[tuple[Rule, Rule]], otherwise: Rule) -> Rule:
+    steps = [
+        (condition.name, condition.wanted, condition, then)
+        if isinstance(condition, MemberIs)
+        else (None, "", condition, then)
+        for condition, then in pairs
+    ]
+
+    def choose(data: Any) -> Any:
+        get = data.get
+        for name, wanted, condition, then in steps:
+            if name is not None:
+                value = get(name)
+                if type(value) is str:
+                    if value == wanted:
+                        return then(data)
+                    continue
             holds = condition(data)
             if holds is True or (holds is not False and truth(holds)):
                 return then(data)
@@ -257,13 +297,7 @@ def _equals(rules: list[Rule]) -> Rule:
     if len(rules) == 2 and isinstance(rules[1], Literal) and type(rules[1].value) is str:
         left, wanted = rules[0], rules[1].value
         if isinstance(left, Member) and left.default is None:
-            name = left.name
-
-            def member_is_text(data: Any) -> bool:
-                value = data.get(name)
-                return value == wanted if type(value) is str else equals(value, wanted)
-
-            return member_is_text
+            return MemberIs(left.name, wanted)
 
         def equals_text(data: Any) -> bool:
             value = left(data)

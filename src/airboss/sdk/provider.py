@@ -37,7 +37,7 @@ T = TypeVar("T")
 class AirbossProvider(AbstractProvider):
     """In-process evaluation of the flags of one Airboss server.
 
-    `token` needs the scope `flags.read`. `initialize` waits up to `start_timeout_s` for the first flags and then lets
+    `token` needs the scope `flags.read`; `environment` is the server's production where it is not named. `initialize` waits up to `start_timeout_s` for the first flags and then lets
     the service start without them: answers are the caller's defaults (PROVIDER_NOT_READY) until flags arrive.
     """
 
@@ -46,6 +46,7 @@ class AirbossProvider(AbstractProvider):
         base_url: str,
         token: str,
         *,
+        environment: str | None = None,
         cache_file: str | os.PathLike[str] | None = None,
         poll_s: float = 30.0,
         start_timeout_s: float = 2.0,
@@ -60,6 +61,7 @@ class AirbossProvider(AbstractProvider):
             token,
             on_flags=self._use,
             on_away=self._reached,
+            environment=environment,
             cache_file=Path(cache_file) if cache_file is not None else None,
             poll_s=poll_s,
         )

@@ -232,11 +232,16 @@ def test_the_snapshot_has_an_etag_and_environments(live: Live) -> None:
     status, headers, body = live.get("/sdk/v1/flags")
     assert status == 200
     assert live.get("/sdk/v1/flags", If_None_Match=headers["etag"])[0] == 304
-    live.flags.set_exposure("tax.engine", "chg_one", 5, "on", "off", key="k", actor=SYSTEM, environment="staging")
+    live.flags.set_exposure("tax.engine", "chg_one", 100, "on", "off", key="k", actor=SYSTEM, environment="staging")
     assert "ramp" not in json.loads(live.get("/sdk/v1/flags")[2])["flags"]["tax.engine"]
     staging = json.loads(live.get("/sdk/v1/flags", Airboss_Environment="staging")[2])
-    assert staging["flags"]["tax.engine"]["ramp"]["percent"] == 5
+    assert staging["flags"]["tax.engine"]["ramp"]["percent"] == 100
     assert json.loads(body)["revision"] < staging["revision"]
+    for environment, value in (("staging", True), (None, False)):
+        provider = AirbossProvider(live.url, TOKEN, environment=environment)
+        provider.initialize(EvaluationContext())
+        assert provider.resolve_boolean_details("tax.engine", not value, EvaluationContext("u")).value is value
+        provider.shutdown()
 
 
 def test_the_stream_tells_the_state_then_changes_then_ends_with_the_token(live: Live) -> None:

@@ -32,14 +32,15 @@ from airboss.kernel.errors import AirbossError
 from airboss.kernel.ids import NAME
 from airboss.people.access import Action, Actor, Scope, require
 from airboss.records.store import Store
+from airboss.sdk.attributes import ENVIRONMENT_HEADER
 from airboss.sdk.evaluator import Resolution
 
 Authenticate: TypeAlias = Callable[[Request], "Actor | Awaitable[Actor]"]
 """From a request to who sent it; a plain function runs in a thread. Raises Unauthenticated."""
 
-ENVIRONMENT_HEADER: Final = "Airboss-Environment"
 MOST_BYTES: Final = 256 * 1024
 HEARTBEAT_S: Final = 15.0
+COALESCE_S: Final = 0.02
 MOST_STREAMS: Final = 2_000
 
 
@@ -70,7 +71,7 @@ class RevisionWatch:
     def announce(self) -> None:
         """Something was committed; look now. Callable from any thread."""
         loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None and not loop.is_closed():
+        if loop is not None and wake is not None and not wake.is_set() and not loop.is_closed():
             loop.call_soon_threadsafe(wake.set)
 
     async def wait_for_revision(self, after: int) -> int:
@@ -100,6 +101,7 @@ class RevisionWatch:
             for after, waiter in list(self._waiting):
                 if revision > after and not waiter.done():
                     waiter.set_result(revision)
+            await self._clock.wait(COALESCE_S)  # many commits of other rooms are one look
             ticking = asyncio.ensure_future(self._clock.wait(self._poll_s))
             waking = asyncio.ensure_future(self._wake.wait())
             _, late = await asyncio.wait({ticking, waking}, return_when=asyncio.FIRST_COMPLETED)
