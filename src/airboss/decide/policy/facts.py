@@ -5,7 +5,7 @@ Every scalar is a wrapper type, so a scalar that nobody said reads as null and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 from cel_expr_python import cel
@@ -84,13 +84,13 @@ def _builder(kind: str) -> Builder:
 _BUILDERS: Final = {field.kind: _builder(field.kind) for field in VARIABLES.values() if field.kind in MESSAGES}
 
 
-def activation(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables of a masked input (parsed JSON) as the engine takes them; absent groups stay absent."""
+def activation(values: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    """Return the wanted variables of a masked input (parsed JSON) as the engine takes them; absent ones stay absent."""
     data: dict[str, Any] = {}
-    for name, value in values.items():
-        field = VARIABLES.get(name)
-        if field is None:  # `schema`: about the input, not part of it
+    for name in wanted:
+        if (value := values.get(name)) is None:
             continue
+        field = VARIABLES[name]
         if field.many:
             data[name] = [_BUILDERS[field.kind](item) for item in value]
         elif field.kind in MESSAGES:

@@ -37,6 +37,7 @@ from airboss.kernel.ids import NAME
 from airboss.kernel.yaml import Document, load_documents, load_one
 
 MAX_RULES: Final = 500
+MAX_CASES: Final = 500
 _RULE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DURATION: Final = re.compile(r"(\d{1,9})(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -81,6 +82,8 @@ def read_pack(document: Document) -> Pack:
     if not 0 < len(rules) <= MAX_RULES:
         spec.refuse("rules", f"a pack has 1 to {MAX_RULES} rules")
     cases = tuple(_case(fields, known=rules) for fields in spec.groups("tests", of="test", default=True))
+    if len(cases) > MAX_CASES:
+        spec.refuse("tests", f"a pack has at most {MAX_CASES} tests")
     spec.done()
     places = {rule_id: ("spec", "rules", at) for at, rule_id in enumerate(rules)}
 

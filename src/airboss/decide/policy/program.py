@@ -18,6 +18,7 @@ from airboss.decide.policy.facts import POOL, TYPES, activation
 from airboss.decide.policy.model import AddRisk, Mode, Rule, SetTier
 from airboss.decide.policy.rules import risk_of
 from airboss.decide.policy.syntax import Read, TooDeep, Tree
+from airboss.decide.policy.vocabulary import VARIABLES
 from airboss.kernel.clock import rfc3339
 
 ENGINE: Final = f"cel-cpp cel-expr-python/{version('cel-expr-python')}"
@@ -82,7 +83,7 @@ class _Expression:
         except TooDeep as fault:
             raise _Unusable(0, str(fault)) from fault
         self.reads: tuple[Read, ...] = tree.reads()
-        self._wanted = wanted
+        self._wanted, self._truth = wanted, wanted == cel.Type.BOOL
         self._run = env.deserialize(tree.tightened()).eval
 
     def value(self, facts: Any) -> Any:
@@ -91,10 +92,13 @@ class _Expression:
             result = self._run(facts)
         except Exception as fault:
             raise _Failed(str(fault)) from fault
-        if result.type() != self._wanted:
-            # An error is a value here, and a truthy one: only the wanted type counts.
-            raise _Failed(str(result.value()) if result.type() == cel.Type.ERROR else "the result is not set")
-        return result.value()
+        value = result.value()
+        # An error is a value here, and a truthy one: only the wanted type counts. The compiler has proven that the type
+        # is the wanted one, null or an error, and neither null nor an error is an instance of bool; for text, the type
+        # is asked for as well, because the value of an error is text.
+        if isinstance(value, bool) if self._truth else result.type() == self._wanted:
+            return value
+        raise _Failed(str(value) if result.type() == cel.Type.ERROR else "the result is not set")
 
 
 class _Unusable(Exception):
@@ -188,6 +192,9 @@ class Program:
     def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
         self.faults: list[Fault] = []
         self._rules = [_Rule(index, spec, self.faults) for index, spec in enumerate(rules)]
+        # Groups no rule reads are not made into messages: a third of the time of a small bundle.
+        read = {path[0] for rule in self._rules for part in (rule.when, rule.message) if part for path in part.reads}
+        self._wanted = [name for name in VARIABLES if name in read and name != "risk"]
 
     def judge(self, values: dict[str, Any]) -> dict[str, Any]:
         """Judge a masked input (parsed): two passes over one activation. Adds `risk` to it.
@@ -202,7 +209,7 @@ class Program:
         answers: list[dict[str, Any]] = []
         quiet: list[int] = []
         arena = cel.Arena()
-        given = activation(values)
+        given = activation(values, self._wanted)
         facts = _FIRST.Activation(given, arena=arena)
         self._pass([rule for rule in asked if rule.risk], facts, values, answers, quiet)
         enforced = [answer for answer in answers if self._rules[answer["rule"]].enforced]
@@ -211,7 +218,7 @@ class Program:
             in_error=any("error" in answer for answer in enforced),
         )
         values["risk"] = risk
-        facts = _SECOND.Activation({**given, **activation({"risk": risk})}, arena=arena)
+        facts = _SECOND.Activation({**given, **activation(values, ("risk",))}, arena=arena)
         self._pass([rule for rule in asked if not rule.risk], facts, values, answers, quiet)
         return {"risk": risk, "answers": answers, "quiet": quiet}
 

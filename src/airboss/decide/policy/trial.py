@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from airboss.decide.policy.engine import EngineFailed, InlineEngine, PolicyEngine, rule_on
-from airboss.decide.policy.model import Bundle, Case, Pack, Ruling
+from airboss.decide.policy.model import Bundle, Case, Pack, Point, Ruling
 from airboss.decide.policy.packs import parse_all
 from airboss.decide.policy.program import Fault
 from airboss.decide.policy.vocabulary import fixture, masked_input, overlay
@@ -82,6 +82,8 @@ def try_pack(pack: Pack, engine: PolicyEngine) -> PackReport:
     if problems:
         return PackReport(source=pack.source, pack=pack.name, rules=len(pack.rules), problems=problems)
     bundle = Bundle(packs=(pack,))
+    if heavy := _too_heavy(pack, bundle, engine):
+        return PackReport(source=pack.source, pack=pack.name, rules=len(pack.rules), problems=(heavy,))
     results = tuple(_run(case, bundle, engine) for case in pack.cases)
     fired = {item.rule for result in results for item in (*result.ruling.fired, *result.ruling.shadow)}
     quiet = {rule for result in results for rule in result.ruling.not_fired}
@@ -142,6 +144,19 @@ def _problem(pack: Pack, rule_id: str, fault: Fault) -> Problem:
         code="bad-policy",
         way_out=fault.way_out,
     )
+
+
+def _too_heavy(pack: Pack, bundle: Bundle, engine: PolicyEngine) -> Problem | None:
+    """Judge the fixture and every test once, and say where the engine gives up: in force, that would block everything."""
+    tries = [(pack.source, point, fixture()) for point in Point]
+    tries += [(case.place, case.at, overlay(fixture(), case.input)) for case in pack.cases]
+    for place, point, facts in tries:
+        try:
+            engine.judge(bundle, masked_input(point, facts))
+        except EngineFailed as failed:
+            detail = f"the policy engine {failed}, judging this pack at {point.value}"
+            return Problem(place=place, detail=detail, code="policy-too-heavy", way_out="make its expressions smaller")
+    return None
 
 
 def _run(case: Case, bundle: Bundle, engine: PolicyEngine) -> CaseResult:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from airboss.decide.policy.model import Point
 from airboss.kernel.canonical import canonical
+from airboss.kernel.clock import parse_rfc3339, rfc3339
 from airboss.kernel.errors import Invalid
 
 SCHEMA: Final = 1
@@ -175,9 +176,19 @@ def masked_input(point: Point, facts: Mapping[str, Any]) -> bytes:
         raise WrongFact(("risk",), "is computed by the rules, never given")
     checked = {name: value for name, value in facts.items() if value is not None}
     checked["point"] = point.value
+    if "now" in checked:
+        checked["now"] = _moment(checked["now"])
     taken = _take(VARIABLES, checked, ())
     taken["schema"] = SCHEMA
     return canonical(taken)
+
+
+def _moment(value: Any) -> str:
+    """Return a time in the one form in which times compare as text."""
+    try:
+        return rfc3339(parse_rfc3339(value))
+    except (TypeError, ValueError) as fault:
+        raise WrongFact(("now",), "is a time, RFC 3339 with its zone") from fault
 
 
 def _take(fields: Mapping[str, Field], values: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -249,7 +260,8 @@ _SCALARS: Final[Mapping[str, Any]] = {
     "texts": _texts,
 }
 
-_EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+# Bounded parts: an open-ended one would make a long title cost its length squared. Lengths are those of RFC 5321.
+_EMAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63}){1,8}")
 _SECRET: Final = re.compile(
     r"(?i)\b(gh[pousr]_|xox[abprs]-|sk-|eyJ|AKIA)[\w.\-]{12,}|(?<=password=)\S+|(?<=token=)\S+|(?<=secret=)\S+"
 )
