@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from tests.records.tampering import tamper
 
 from airboss.kernel.errors import Invalid, Unavailable
 from airboss.records.audit import Checkpoints, Kind, Report, Signer, export, latest, origin, verify
 from airboss.records.journal import Fact, Journal, entry, fact, leaf_hash
 from airboss.records.store import Store
 from airboss.testing import ManualClock, SeededChance
-from tests.records.tampering import tamper
 
 STATES = {"chg_0": "sha256:" + "a" * 64, "chg_1": "sha256:" + "b" * 64}
 

@@ -97,10 +97,15 @@ class Checkpoints:
             last = latest(connection)
             self._catch_up(connection)
             row = connection.execute(sa.select(head.c.size, head.c.frontier)).one_or_none()
-            if row is None or not _is_due(row.size, last, now, always=always):
+            if row is None:
                 return None
-            grown = Frontier.read(row.size, row.frontier)
+            try:
+                grown = Frontier.read(row.size, row.frontier)
+            except ValueError as fault:
+                raise _rewritten(f"its head is no tree ({fault})") from fault
             self._refuse_other_past(connection, grown, last)
+            if not _is_due(row.size, last, now, always=always):
+                return None
         tree = TreeHead(origin=self._signer.key.name, size=grown.size, root=grown.root())
         with self._store.write() as tx:
             written = self._keep(tx, tree, last, now)

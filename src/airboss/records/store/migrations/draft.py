@@ -8,8 +8,8 @@ is kept.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -29,12 +29,18 @@ _OPTIONS: Final[dict[str, Any]] = {"compare_type": True, "compare_server_default
 
 
 def every_table() -> MetaData:
-    """Load every room's tables and return the registry. Looks them up by name: this floor imports none above it."""
+    """Load every module that defines a table and return the registry.
+
+    They are found by reading the source: this floor imports none above it.
+    """
     import airboss  # noqa: PLC0415
 
-    for module in pkgutil.walk_packages(airboss.__path__, "airboss.", onerror=importlib.import_module):
-        if not module.name.endswith("__main__") and ".migrations.versions" not in module.name:
-            importlib.import_module(module.name)
+    root = Path(airboss.__path__[0])
+    for path in sorted(root.rglob("*.py")):
+        text = path.read_text()
+        if "Table(" in text and "metadata," in text and "migrations" not in path.parts:
+            parts = path.relative_to(root).with_suffix("").parts
+            importlib.import_module(".".join(("airboss", *parts)).removesuffix(".__init__"))
     return metadata
 
 
@@ -54,8 +60,9 @@ def source(operations: UpgradeOps, context: MigrationContext, *, revision: str, 
         "alembic_module_prefix": "op.",
         "sqlalchemy_module_prefix": "sa.",
     }
-    body = render_python_code(operations, render_as_batch=False, migration_context=context, **options).strip()
-    body = "\n".join(line for line in body.splitlines() if not line.strip().startswith("#"))
+    code = render_python_code(operations, render_as_batch=False, migration_context=context, **options)
+    lines = [line for line in code.splitlines() if not line.strip().startswith("#")]
+    body = textwrap.indent(textwrap.dedent("\n".join(lines)), "    ").strip()
     created = [operation.table_name for operation in operations.ops if isinstance(operation, CreateTableOp)]
     return _TEMPLATE.format(
         title=title,
