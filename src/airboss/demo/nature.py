@@ -59,7 +59,7 @@ class Nature:
     """What happens to a request, drawn from a seed: how long it takes, and whether it fails."""
 
     def __init__(
-        self, shape: Shape, fault: Fault, *, seed: int, phase_s: float, monotonic: Callable[[], float]
+        self, shape: Shape, fault: Fault, *, seed: int | str, phase_s: float, monotonic: Callable[[], float]
     ) -> None:
         """`phase_s` is when in each minute the common shock begins, told by the caller so that it is one for all services."""
         self.shape, self.fault, self.monotonic = shape, fault, monotonic

@@ -150,7 +150,7 @@ def main() -> None:
     nature = Nature(
         SERVICES[options.service],
         FAULTS[options.fault],
-        seed=options.seed,
+        seed=f"{options.seed}/{options.service}",  # each service has its own weather
         phase_s=options.shock_at,
         monotonic=time.monotonic,
     )
