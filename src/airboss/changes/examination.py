@@ -73,11 +73,12 @@ class Examiner:
                 )
             if inspector not in asked:
                 asked.append(inspector)
-        seen = [inspector.inspect(spec, connection) for inspector in (*asked, *self._reviewers)]
-        return Inspection(
-            findings=tuple(finding for one in seen for finding in one.findings),
-            pinned={subject: digest for one in seen for subject, digest in one.pinned.items()},
-        )
+        seen = [inspector.inspect(spec, connection) for inspector in asked]
+        pinned = {subject: digest for one in seen for subject, digest in one.pinned.items()}
+        # Reviewers see the change as it would be carried out, with what its payload was pinned to.
+        whole = replace(spec, pinned=pinned)
+        seen += [reviewer.inspect(whole, connection) for reviewer in self._reviewers]
+        return Inspection(findings=tuple(finding for one in seen for finding in one.findings), pinned=pinned)
 
     def known(self, connection: Connection) -> Known:
         """Return what a change can refer to. Six queries."""

@@ -48,7 +48,7 @@ class Claim:
 def poke(tx: Tx, change_id: str, at: datetime, *, fence: bool = False, needs_format: int = 1) -> None:
     """Make a change due. With `fence`, also take it from whoever holds it: his writes will find themselves stale."""
     again: dict[str, Any] = {
-        "due_at": sa.case((wake.c.due_at < at, wake.c.due_at), else_=at),
+        "due_at": sa.case((wake.c.due_at < at, wake.c.due_at), else_=sa.literal(at, Instant)),
         "pokes": wake.c.pokes + 1,
     }
     if fence:
@@ -87,7 +87,9 @@ def release(tx: Tx, held: Claim, *, now: datetime, due_at: datetime | None, sent
             lease_until=None,
             owner=None,
             sentence=sentence,
-            due_at=sa.case((wake.c.pokes == held.pokes, due_at or NEVER), else_=now),
+            due_at=sa.case(
+                (wake.c.pokes == held.pokes, sa.literal(due_at or NEVER, Instant)), else_=sa.literal(now, Instant)
+            ),
         )
     )
 
