@@ -30,7 +30,7 @@ CONDITIONS = (
     'change.kind == "service-release" && change.impact.users_percent > {n}.5 && !change.impact.reversible',
     'slos_known && slos.exists(s, s.budget_left <= -{n}.0) && !("reliability" in change.labels)',
     'change.environments.exists(e, e == "production") && change.impact.risks.security == "material"',
-    'calendar.frozen && !change.emergency && history.service_failures_30d > {n}',
+    "calendar.frozen && !change.emergency && history.service_failures_30d > {n}",
 )
 
 

@@ -61,7 +61,7 @@ def test_example_lies_over_the_shipped_pack(engine: InlineEngine) -> None:
     assert both.rules[0].pack == "production"
     over = {
         "change": {"kind": "flag-ramp", "impact": {"users_percent": 5, "reversible": True}},
-        "services": [{"name": "checkout", "tier": "critical"}],
+        "services": [{"tier": "critical"}],
     }
     ruling = _judge(engine, both, "submit", over)
     assert "LIGHT-BEHIND-FLAG" in {item.rule for item in ruling.fired}

@@ -33,7 +33,7 @@ _maybe = st.none() | st.booleans()
 _risk = st.sampled_from([None, "none", "low", "material"])
 _service = st.fixed_dictionaries(
     {
-        "name": st.sampled_from(["checkout", "tax"]),
+        "name": st.sampled_from(["shop", "shop", "tax"]),
         "tier": st.sampled_from([None, "critical", "important", "standard"]),
         "stateful": _maybe,
     }
