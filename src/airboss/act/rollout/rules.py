@@ -330,7 +330,9 @@ def _dependants(plan: Plan, name: str) -> set[str]:
 
 
 def _tell_verdicts(run: Run, answers: tuple[Answer, ...], facts: Facts) -> Run:
-    """Record each gate whose verdict is another than the last one told."""
+    """Record each gate whose verdict is another than the last one told; before the exposure stands there is none."""
+    if run.reached_at is None:
+        return run
     told = dict(run.verdicts)
     for answer in answers:
         if told.get(answer.gate) != answer.outcome:

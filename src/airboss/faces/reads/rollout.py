@@ -32,7 +32,6 @@ def rollout_view(house: House, connection: Connection, change: Change) -> dict[s
     answers = next((found["answers"] for found in live.values() if found and found["step"] == run.step + 1), None)
     observed = {row.unit: row.percent for row in repo.exposures_of(connection, change.id) if row.to_at is None}
     exposing = plan.exposing(run.step)
-    ended = change.phase in (Phase.COMPLETED, Phase.REVIEWING, Phase.CLOSED) and change.outcome == "completed"
     return {
         "mode": run.mode,
         "paused": run.paused,
@@ -63,7 +62,7 @@ def rollout_view(house: House, connection: Connection, change: Change) -> dict[s
                 "kind": unit.kind,
                 "params": dict(unit.params),
                 "digest": unit.digest,
-                "observed_pct": 100.0 if ended else observed.get(unit.name),
+                "observed_pct": _observed(change, run, unit.name, observed),
                 "baseline_pct": run.baselines[unit.name].new_percent if unit.name in run.baselines else None,
             }
             for unit in plan.units
@@ -73,6 +72,15 @@ def rollout_view(house: House, connection: Connection, change: Change) -> dict[s
         "verdict": next((found["verdict"] for found in live.values() if found), None),
         "orders": possible_orders(change.phase),
     }
+
+
+def _observed(change: Change, run: Run, unit: str, standing: Mapping[str, float]) -> float | None:
+    """Return what was last observed of a unit; None while it moves."""
+    if change.outcome == Phase.COMPLETED.words:
+        return 100.0
+    if change.outcome == Phase.ROLLED_BACK.words and unit in run.baselines:
+        return run.baselines[unit].new_percent
+    return standing.get(unit)
 
 
 def _judgement(connection: Connection, change: Change, unit: str) -> Mapping[str, Any] | None:
