@@ -138,6 +138,21 @@ def test_a_risk_rule_may_not_read_risk() -> None:
     assert report.problems[0].place == "p.yaml:10:13"
 
 
+@pytest.mark.parametrize(
+    ("when", "way_out"),
+    [
+        ("change.impact.user_percent > 5.0", "did you mean users_percent?"),
+        ("chnage.emergency", "did you mean change?"),
+        ("change.artifact.zzz == 'x'", "known here: version, digest"),
+        ("change.impact.users_percent > 5", "write numbers that are compared with shares and rates with a point: 5.0"),
+    ],
+)
+def test_a_misspelt_name_gets_its_way_out(when: str, way_out: str) -> None:
+    """Whoever misspells a fact is told what there is."""
+    [report] = check([("p.yaml", _pack(RULE.replace("change.emergency", when, 1)))])
+    assert report.problems[0].way_out == way_out
+
+
 def test_a_bad_message_is_shown_at_its_place() -> None:
     """Words are checked as strictly as conditions."""
     [report] = check([("p.yaml", _pack(RULE + "      message: '\"x\" + change.nmae'\n"))])

@@ -6,6 +6,7 @@ What the answers add up to is `rules.py`.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from airboss.decide.policy.facts import POOL, TYPES, activation
 from airboss.decide.policy.model import AddRisk, Mode, Rule, SetTier
 from airboss.decide.policy.rules import risk_of
 from airboss.decide.policy.syntax import Read, TooDeep, Tree
-from airboss.decide.policy.vocabulary import VARIABLES
+from airboss.decide.policy.vocabulary import MESSAGES, VARIABLES
 from airboss.kernel.clock import rfc3339
 
 ENGINE: Final = f"cel-cpp cel-expr-python/{version('cel-expr-python')}"
@@ -130,8 +131,11 @@ def _unusable(text: str, report: str) -> _Unusable:
 def _way_out(detail: str) -> str | None:
     if detail.startswith("undeclared reference to 'risk"):
         return "a rule that sets risk may not read it; use another effect, or name the facts themselves"
-    if _MISSING_NAME.match(detail):
-        return "the declared facts: airboss policy schema"
+    if missing := _MISSING_NAME.match(detail):
+        struct = re.search(r"not found in '(\w+)'", detail)
+        known = MESSAGES[struct[1]] if struct and struct[1] in MESSAGES else VARIABLES
+        close = difflib.get_close_matches(missing["name"].partition(".")[0], known, n=1)
+        return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
     if "double" in detail and re.search(r"\bint\b", detail):
         return "write numbers that are compared with shares and rates with a point: 5.0"
     return None

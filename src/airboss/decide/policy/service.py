@@ -120,7 +120,8 @@ class Policies:
             tx.lock(_LOCK)
             held = repo.packs(tx.connection, name=name)
             if not held:
-                raise NotFound(f"no policy pack {name} is in force", way_out="see which are: airboss policy list")
+                others = ", ".join(pack.name for pack in repo.packs(tx.connection))
+                raise NotFound(f"no policy pack {name} is in force", way_out=f"in force: {others or 'none'}")
             self._save(tx, replace(held[0], active=False), "policy.retired", actor)
 
     def _save(self, tx: Tx, after: StoredPack, fact: str, actor: Actor, **more: str | int) -> None:
