@@ -1,0 +1,87 @@
+"""What a request is decoded to, whatever its encoding: a table of root spans, and the exposures they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from airboss.sdk import exposure
+from airboss.sdk.attributes import SERVICE_NAME
+from airboss.watch.telemetry.model import CHANGE_ATTRIBUTES, ENVIRONMENT_ATTRIBUTES, NUM_GROUPS, UNKNOWN
+
+LONGEST_NAME: Final = 255
+LONGEST_CHANGE_ID: Final = 90
+MOST_EXPOSURES: Final = 16
+"""Elements one span may carry; a longer array is malformed."""
+SUBJECT_LETTERS: Final = 16
+_ARMS: Final = {exposure.CANARY.encode(): 0, exposure.BASELINE.encode(): 1}
+_GROUPS: Final = {b"%d" % number: number for number in range(NUM_GROUPS)}
+
+KIND_SERVER: Final = 2
+KIND_CONSUMER: Final = 5
+STATUS_ERROR: Final = 2
+PARENT_IS_REMOTE: Final = 0x200
+"""SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK of opentelemetry/proto/trace/v1/trace.proto."""
+
+
+class Origin(NamedTuple):
+    """Who made an item, from its resource attributes."""
+
+    service: str
+    environment: str
+    change_ids: tuple[str, ...]
+
+
+NOBODY: Final = Origin(UNKNOWN, UNKNOWN, ())
+
+
+def origin(attributes: Mapping[str, str]) -> Origin:
+    """Return who made an item. Of aliases for the environment the first one present wins; changes are all kept."""
+    environment = next((attributes[key] for key in ENVIRONMENT_ATTRIBUTES if attributes.get(key)), UNKNOWN)
+    changes = tuple(dict.fromkeys(attributes[key] for key in CHANGE_ATTRIBUTES if attributes.get(key)))
+    service = attributes.get(SERVICE_NAME) or UNKNOWN
+    return Origin(service[:LONGEST_NAME], environment[:LONGEST_NAME], tuple(c[:LONGEST_NAME] for c in changes))
+
+
+@dataclass(slots=True)
+class Columns:
+    """Root spans of one request, in the order they came. All lists of one table have the same length.
+
+    `items[i]` counts every span (data point, log record) of `origins[i]`. `resource`, `start_ns`, `end_ns` and `bad` have
+    one entry per root span. `exposed`, `changes`, `arms` (0 canary, 1 baseline), `groups` and `subjects` (16 letters, not
+    checked yet to be hex) have one entry per exposure element; `exposed` names its root span. `malformed` names root spans
+    with an element that cannot be read.
+    """
+
+    origins: list[Origin] = field(default_factory=list)
+    items: list[int] = field(default_factory=list)
+    resource: list[int] = field(default_factory=list)
+    start_ns: list[int] = field(default_factory=list)
+    end_ns: list[int] = field(default_factory=list)
+    bad: list[bool] = field(default_factory=list)
+    exposed: list[int] = field(default_factory=list)
+    changes: list[bytes] = field(default_factory=list)
+    arms: list[int] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+    subjects: list[bytes] = field(default_factory=list)
+    malformed: list[int] = field(default_factory=list)
+
+    def expose(self, element: bytes) -> None:
+        """Add an element `<change_id>/<canary|baseline>/<group 0-99>/<subject: 16 hex>` to the root span that is added
+        next.
+        """
+        try:
+            change, arm, group, subject = element.split(b"/")
+            arm_number, group_number = _ARMS[arm], _GROUPS[group]
+        except (ValueError, KeyError):
+            self.malformed.append(len(self.resource))
+            return
+        if len(subject) != SUBJECT_LETTERS or len(change) > LONGEST_CHANGE_ID:
+            self.malformed.append(len(self.resource))
+            return
+        self.exposed.append(len(self.resource))
+        self.changes.append(change)
+        self.arms.append(arm_number)
+        self.groups.append(group_number)
+        self.subjects.append(subject)
