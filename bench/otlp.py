@@ -1,0 +1,239 @@
+"""Spans a second from bytes to counters, and end to end over loopback, against the generated classes in the same run.
+
+Usage: python bench/otlp.py [seconds per measurement]
+512 spans a request, 1 and 32 resources, eight attributes a span, one exposure element of a change in flight each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import multiprocessing
+import random  # noqa: TID251 (a measurement is the machine's own time and chance)
+import socket
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from airboss.kernel.clock import SystemClock, to_micros
+from airboss.sdk.ids import encode, uuid7
+from airboss.testing.telemetry import ListedExposures, ListedSender, ListedSenders
+from airboss.watch.telemetry import (
+    ANY_SERVICE,
+    ActiveExposure,
+    Ingest,
+    IngestApp,
+    ProtobufReader,
+    TelemetryReader,
+    TelemetrySettings,
+    open_bucket_store,
+)
+
+SPANS = 512
+CHANGE = encode("chg", uuid7(1_767_600_000_000, b"0123456789"))
+PLAIN = (
+    "http.request.method",
+    "url.path",
+    "http.route",
+    "server.address",
+    "user_agent.original",
+    "network.peer",
+    "url.scheme",
+)
+
+
+def make(resources: int, services: int, chance: random.Random) -> ExportTraceServiceRequest:
+    request, now = ExportTraceServiceRequest(), time.time_ns()
+    for number in range(resources):
+        block = request.resource_spans.add()
+        attributes = {
+            "service.name": f"shop-{number % services}",
+            "deployment.environment.name": "production",
+            "service.instance.id": f"pod-{number}",
+            "service.version": "2.4.0",
+        }
+        for key, value in attributes.items():
+            block.resource.attributes.add(key=key).value.string_value = value
+        scope = block.scope_spans.add()
+        for _ in range(SPANS // resources):
+            took = int(chance.lognormvariate(16, 0.6))
+            span = scope.spans.add(
+                trace_id=chance.randbytes(16),
+                span_id=chance.randbytes(8),
+                parent_span_id=chance.randbytes(8),
+                name="GET /cart",
+                kind=2,
+                start_time_unix_nano=now - took,
+                end_time_unix_nano=now,
+                flags=0x301,
+            )
+            for key in PLAIN:
+                span.attributes.add(key=key).value.string_value = "a usual value"
+            arm = "canary" if chance.random() < 0.1 else "baseline"
+            element = (
+                f"{CHANGE}/{arm}/{chance.randrange(100)}/{chance.randrange(50_000) * 0x9E3779B97F4A7C15 % 2**64:016x}"
+            )
+            span.attributes.add(key="airboss.exposure").value.array_value.values.add().string_value = element
+            span.status.code = 2 if chance.random() < 0.01 else 0
+    return request
+
+
+def rate(work, bodies, seconds: float) -> float:
+    """Spans a second of processor time, best of five rounds: the machine may be shared."""
+    best = 0.0
+    for _ in range(5):
+        done, start = 0, time.process_time()
+        while time.process_time() - start < seconds / 5:
+            work(bodies[done % len(bodies)])
+            done += 1
+        best = max(best, done * SPANS / (time.process_time() - start))
+    return best
+
+
+def generated(data: bytes) -> int:
+    """The same columns, read through opentelemetry-proto's classes."""
+    rows = []
+    for block in ExportTraceServiceRequest.FromString(data).resource_spans:
+        resource = {pair.key: pair.value.string_value for pair in block.resource.attributes}
+        for scope in block.scope_spans:
+            for span in scope.spans:
+                found = [
+                    value.string_value
+                    for pair in span.attributes
+                    if pair.key == "airboss.exposure"
+                    for value in pair.value.array_value.values
+                ]
+                rows.append(
+                    (
+                        resource["service.name"],
+                        span.kind,
+                        span.start_time_unix_nano,
+                        span.end_time_unix_nano,
+                        span.status.code,
+                        found,
+                    )
+                )
+    return len(rows)
+
+
+def exposures(services: int) -> list[ActiveExposure]:
+    start = datetime.now(UTC) - timedelta(minutes=1)  # noqa: TID251
+    return [
+        ActiveExposure(
+            change_id=CHANGE,
+            service=f"shop-{number}",
+            environment="production",
+            unit="shop",
+            attempt=1,
+            step=1,
+            start=start,
+            end=None,
+            percent=10,
+        )
+        for number in range(services)
+    ]
+
+
+def core(bodies: list[bytes], services: int, seconds: float) -> float:
+    ingest, reader = Ingest(TelemetrySettings()), ProtobufReader()
+    rows = exposures(services)
+    ingest.load_subjects(CHANGE, [])
+    ingest.update(rows, known=frozenset(), now_us=to_micros(datetime.now(UTC)))  # noqa: TID251
+
+    def work(data: bytes) -> None:
+        ingest.accept(
+            reader.read(data, "traces"),
+            signal="traces",
+            sender_service=ANY_SERVICE,
+            received_us=int(time.time() * 1e6),  # noqa: TID251
+        )
+
+    return rate(work, bodies, seconds)
+
+
+def send(address: tuple[str, int], bodies: list[bytes], seconds: float, counted) -> None:
+    """Post one request after the other, in a process of its own."""
+    connection = http.client.HTTPConnection(*address)
+    headers = {"authorization": "Bearer t", "content-type": "application/x-protobuf"}
+    until, sent = time.perf_counter() + seconds, 0
+    while time.perf_counter() < until:
+        connection.request("POST", "/v1/traces", bodies[sent % len(bodies)], headers)
+        answer = connection.getresponse()
+        told = answer.read()
+        assert (answer.status, told) == (200, b""), told
+        sent += 1
+    counted.put(sent)
+
+
+def end_to_end(resources: int, services: int, seconds: float, clients: int = 2) -> tuple[float, float]:
+    """Return spans a second, of wall time and of the receiver's processor time, through uvicorn and into SQLite.
+
+    Every span sent is asserted to be in the store, as another process would read it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'telemetry.db'}"
+        rows = ListedExposures(exposures(services))
+        app = IngestApp(
+            store=open_bucket_store(url),
+            exposures=rows,
+            clock=SystemClock(),
+            ingester="ing_bench",
+            authenticate=ListedSenders({"t": ListedSender(id="tok_bench", service=ANY_SERVICE)}),
+            # The same bodies are sent for seconds, and must not grow late.
+            settings=TelemetrySettings(lateness=timedelta(minutes=1)),
+        )
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", http="httptools", access_log=False))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)  # noqa: TID251
+        chance = random.Random(1)
+        bodies = [make(resources, services, chance).SerializeToString() for _ in range(20)]
+        spawned = multiprocessing.get_context("spawn")
+        counted = spawned.Queue()
+        senders = [
+            spawned.Process(target=send, args=(listening.getsockname(), bodies, seconds, counted))
+            for _ in range(clients)
+        ]
+        for one in senders:
+            one.start()
+        used = time.process_time()
+        sent = sum(counted.get() for _ in senders) * SPANS
+        used = time.process_time() - used
+        for one in senders:
+            one.join()
+        server.should_exit = True
+        thread.join()
+        reader = TelemetryReader(open_bucket_store(url), rows, TelemetrySettings())
+        names = [f"shop-{number}" for number in range(services)]
+        at = datetime.now(UTC)  # noqa: TID251
+        seen = sum(reader.window_counts(name, "production", [timedelta(minutes=5)], at=at)[0].total for name in names)
+        assert seen == sent, (seen, sent)
+        return sent / seconds, sent / used
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
+    chance, reader = random.Random(7), ProtobufReader()
+    print("spans a second; all but 'wall' of the receiver's processor time, wall with two senders on the same machine")
+    print(f"{'':42}{'generated':>11}{'slim':>10}{'ratio':>7}{'slim+count':>12}{'end to end':>12}{'wall':>10}")
+    for resources, services in ((1, 1), (32, 1), (32, 32)):
+        bodies = [make(resources, services, chance).SerializeToString() for _ in range(20)]
+        plain = rate(generated, bodies, seconds)
+        slim = rate(lambda data: reader.read(data, "traces"), bodies, seconds)
+        ours = core([make(resources, services, chance).SerializeToString() for _ in range(20)], services, seconds)
+        wall, used = end_to_end(resources, services, seconds)
+        name = f"{resources} resources of {services} services a request"
+        print(f"{name:42}{plain:11,.0f}{slim:10,.0f}{slim / plain:7.1f}{ours:12,.0f}{used:12,.0f}{wall:10,.0f}")
+
+
+if __name__ == "__main__":
+    main()
