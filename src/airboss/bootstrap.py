@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from airboss.act.flags import FlagInspector, Flags, flag_kind
-from airboss.act.rollout import Rollouts, claims
+from airboss.act.rollout import Rollouts, poke
 from airboss.act.targets import FlagTarget, Target, Targets
 from airboss.catalog import SERVICE_OWNERS, Catalog, Kinds
 from airboss.changes import Change, Changes, Inspector, Phase
@@ -174,7 +174,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     hint = _Hint()
 
     def wake(tx: Tx, change: str) -> None:
-        claims.poke(tx, change, clock.now())
+        poke(tx, change, clock.now())
         hint.poke()
 
     bucket_store = buckets or open_bucket_store(settings.buckets_url)

@@ -1,14 +1,14 @@
 """Rollouts: the plan, the engine's rules, what it keeps, and the orders people give it.
 
-The tower walks changes with `rules` and keeps what it learns through `repo`; `claims` says whose turn it is. Faces
-give orders and read through `Rollouts`.
+Faces give orders through `Rollouts` and read what is kept. The tower alone goes deeper: it walks changes with `rules`,
+asks `gates`, takes turns by `claims` and keeps what it learns through `repo`.
 """
 
-from airboss.act.rollout import claims, gates, repo, rules
-from airboss.act.rollout.claims import Claim
+from airboss.act.rollout.claims import Claim, lag, poke, sentences
 from airboss.act.rollout.compile import compile_plan
 from airboss.act.rollout.model import Answer, Hold, Ruling, Run, Seen, Want, read_run
 from airboss.act.rollout.plan import Ask, Expose, Gate, Plan, Step, Unit, read_plan
+from airboss.act.rollout.repo import ExposureRow, Judgement, effects_of, exposures_of, judgement_of
 from airboss.act.rollout.service import LEGAL, BlockedVersion, Order, Rollouts, possible_orders
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "BlockedVersion",
     "Claim",
     "Expose",
+    "ExposureRow",
     "Gate",
     "Hold",
+    "Judgement",
     "Order",
     "Plan",
     "Rollouts",
@@ -29,12 +31,14 @@ __all__ = [
     "Step",
     "Unit",
     "Want",
-    "claims",
     "compile_plan",
-    "gates",
+    "effects_of",
+    "exposures_of",
+    "judgement_of",
+    "lag",
+    "poke",
     "possible_orders",
     "read_plan",
     "read_run",
-    "repo",
-    "rules",
+    "sentences",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from airboss.act.rollout import claims, possible_orders
+from airboss.act.rollout import possible_orders, sentences
 from airboss.bootstrap import House
 from airboss.changes import Change, Phase, Summary
 from airboss.decide.policy import StoredDecision, Tier
@@ -25,7 +25,7 @@ def change_view(house: House, connection: Connection, change: Change, actor: Act
     spec = None if change.spec is None else change.expanded()
     decisions = house.policies.decisions_of(connection, change.id)
     newest = decisions[-1] if decisions else None
-    live = claims.sentences(connection, [change.id]).get(change.id, "")
+    live = sentences(connection, [change.id]).get(change.id, "")
     names = house.identity.persons.principals(connection, [change.requester, *change.authors])
     review = house.reviews.of(connection, change.id, actor)
     return {
@@ -99,7 +99,7 @@ def list_view(
         actor=actor, phases=phases, service=service, kind=kind, team=team, cursor=cursor, limit=limit
     )
     with house.store.read() as connection:
-        live = claims.sentences(connection, [one.id for one in page.items])
+        live = sentences(connection, [one.id for one in page.items])
     return {"items": [summary(one, live.get(one.id, "")) for one in page.items], "next_cursor": page.next_cursor}
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from airboss.act.rollout import Expose, Plan, Run, possible_orders, read_plan, read_run, repo
+from airboss.act.rollout import Expose, Plan, Run, exposures_of, judgement_of, possible_orders, read_plan, read_run
 from airboss.bootstrap import House
 from airboss.changes import Change, Phase
 from airboss.kernel.clock import rfc3339
@@ -30,7 +30,7 @@ def rollout_view(house: House, connection: Connection, change: Change) -> dict[s
     told = _gates_told([{"type": fact.type, "at": rfc3339(fact.at), **fact.body} for fact in facts])
     live = {unit.name: _judgement(connection, change, unit.name) for unit in plan.units}
     answers = next((found["answers"] for found in live.values() if found and found["step"] == run.step + 1), None)
-    observed = {row.unit: row.percent for row in repo.exposures_of(connection, change.id) if row.to_at is None}
+    observed = {row.unit: row.percent for row in exposures_of(connection, change.id) if row.to_at is None}
     exposing = plan.exposing(run.step)
     return {
         "mode": run.mode,
@@ -84,7 +84,7 @@ def _observed(change: Change, run: Run, unit: str, standing: Mapping[str, float]
 
 
 def _judgement(connection: Connection, change: Change, unit: str) -> Mapping[str, Any] | None:
-    found = repo.judgement_of(connection, change.id, change.attempt, unit)
+    found = judgement_of(connection, change.id, change.attempt, unit)
     return None if found is None else found.evidence
 
 
