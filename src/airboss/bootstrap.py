@@ -17,7 +17,7 @@ from airboss.act.flags import FlagInspector, Flags, flag_kind
 from airboss.act.rollout import Rollouts, poke
 from airboss.act.targets import FlagTarget, Target, Targets
 from airboss.catalog import SERVICE_OWNERS, Catalog, Kinds
-from airboss.changes import Change, Changes, Inspector, Phase
+from airboss.changes import Change, Changes, Inspector, Phase, row_digests
 from airboss.decide.approvals import Approvals, Subject
 from airboss.decide.calendar import WINDOW, Calendar
 from airboss.decide.evidence import Evidence
@@ -28,7 +28,7 @@ from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
 from airboss.kernel.settings import Settings
 from airboss.learn.reviews import Reviews
 from airboss.people.identity import Identity
-from airboss.records.audit import Checkpoints, Signer, origin
+from airboss.records.audit import Checkpoints, Signer, StateDigests, origin
 from airboss.records.journal import Journal
 from airboss.records.store import Store, Tx, open_store
 from airboss.tower.clearance import Clearance
@@ -306,6 +306,11 @@ def build(  # noqa: PLR0915 - one place, one line a room
         steering=steering,
         buckets=bucket_store,
     )
+
+
+def state_digests() -> tuple[StateDigests, ...]:
+    """Return what compares the state rows of every room with their last facts, for the verifier."""
+    return (row_digests, Catalog.row_digests)
 
 
 class _Hint:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from airboss.act.rollout import Plan, repo
 from airboss.changes import EXECUTED, Change, Changes, section_digests
 from airboss.decide.approvals import Approvals, Choice, choices_of
-from airboss.decide.policy import Decision, Outcome, Point, Policies, sentence
+from airboss.decide.policy import ApprovalNeed, Decision, Outcome, Point, Policies, sentence
 from airboss.kernel.clock import Clock
 from airboss.kernel.errors import AirbossError
 from airboss.people.access import SYSTEM
@@ -64,8 +64,8 @@ class Clearance:
         facts = self._facts.of(connection, change, change.expanded(), actor, self._clock.now())
         return self._policies.decide(point, facts)
 
-    def asked(self, change: Change, decision: Decision) -> Asked:
-        """Return the round a pending decision asks for."""
+    def asked(self, change: Change, needs: Sequence[ApprovalNeed]) -> Asked:
+        """Return the round that needs of policy ask for together."""
 
         def excluded(connection: Connection) -> Mapping[str, frozenset[str]]:
             parts = {"requester": [change.requester], "authors": list(change.authors)}
@@ -76,7 +76,7 @@ class Clearance:
                 for part, who in parts.items()
             }
 
-        return Asked(choices=choices_of(decision.approvals), excluded=excluded)
+        return Asked(choices=choices_of(needs), excluded=excluded)
 
     def before_start(self, change: Change, plan: Plan) -> tuple[str | None, Decision | None]:
         """Return what stands in the way of the first exposure, if anything, and what policy said."""

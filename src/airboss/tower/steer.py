@@ -18,7 +18,7 @@ from airboss.act.targets import Targets
 from airboss.changes import Change, Changes, Phase
 from airboss.decide.approvals import Approvals, Outcome, Standing
 from airboss.decide.calendar import Calendar, Closed
-from airboss.decide.policy import Decision, Point, Policies
+from airboss.decide.policy import ApprovalNeed, Decision, Point, Policies
 from airboss.decide.policy import Outcome as Answered
 from airboss.kernel import failpoints
 from airboss.kernel.canonical import canonical
@@ -212,51 +212,68 @@ class Steering:
             approve = self._clearance.decide(connection, scene.change, Point.APPROVE)
         decisions = (submit, approve)
         blocking = next((decision for decision in (submit, approve) if decision.outcome is Answered.BLOCK), None)
-        told = scene.change.sentence
         if blocking is not None:
             sentence = f"Refused: {in_words(blocking)}"
-            step = Next(sentence=sentence, look_in_s=CALM_S, taken=scene.commands)
-            if told != sentence:
-                held_back = ("change.held", {"point": str(blocking.point), "sentence": sentence})
-                step = replace(step, facts=(held_back,), decisions=decisions)
-            return self._settle(held, scene, step)
-        strictest = submit if submit.outcome is Answered.PENDING and approve.outcome is Answered.ALLOW else approve
-        if strictest.outcome is Answered.PENDING:
-            opened = self._clearance.asked(scene.change, strictest)
-
-            def also(tx: Tx, change: Change) -> None:
-                self._approvals.open_round(
-                    tx,
-                    change.id,
-                    decision=f"{strictest.id}:{_short(scene)}",
-                    choices=opened.choices,
-                    sections={str(name): found for name, found in change.section_digests().items()},
-                    excluded=opened.excluded(tx.connection),
-                    services=frozenset(change.services),
-                )
-
-            return self._settle(
-                held,
-                scene,
-                Next(
-                    to=Phase.AWAITING_APPROVAL,
-                    sentence=f"Waiting for approval: {in_words(strictest)}",
-                    reason=in_words(strictest),
-                    decisions=decisions,
-                    look_in_s=0.0,
-                    also=also,
-                    taken=scene.commands,
-                ),
-            )
+            return self._hold_back(held, scene, blocking.point, sentence, decisions)
+        lacking = [need for decision in decisions for need in decision.ruling.evidence if not need.met]
+        if lacking:
+            # People are asked only when the machines have spoken: nobody approves what is not there yet.
+            wanted = ", ".join(sorted({f"{need.type} evidence ({need.why})" for need in lacking}))
+            return self._hold_back(held, scene, Point.APPROVE, f"Waiting for {wanted}", decisions)
+        needs = [need for decision in decisions for need in decision.approvals]
+        if needs:
+            return self._ask_people(held, scene, needs, decisions)
         return self._settle(
             held,
             scene,
             Next(
                 to=Phase.APPROVED,
-                sentence=f"Cleared by policy: {in_words(approve)}",
+                sentence=in_words(approve),
                 reason=in_words(approve),
                 decisions=decisions,
                 look_in_s=0.0,
+                taken=scene.commands,
+            ),
+        )
+
+    def _hold_back(
+        self, held: Claim, scene: Scene, point: Point, sentence: str, decisions: tuple[Decision, ...]
+    ) -> None:
+        """Keep a change in review; the same words again are no news."""
+        step = Next(sentence=sentence, look_in_s=CALM_S, taken=scene.commands)
+        if scene.change.sentence != sentence:
+            news = ("change.held", {"point": str(point), "sentence": sentence})
+            step = replace(step, facts=(news,), decisions=decisions)
+        self._settle(held, scene, step)
+
+    def _ask_people(
+        self, held: Claim, scene: Scene, needs: Sequence[ApprovalNeed], decisions: tuple[Decision, ...]
+    ) -> None:
+        """Open the round that all the needs together ask for."""
+        asking = next(decision for decision in reversed(decisions) if decision.approvals)
+        opened = self._clearance.asked(scene.change, needs)
+
+        def also(tx: Tx, change: Change) -> None:
+            self._approvals.open_round(
+                tx,
+                change.id,
+                decision=f"{asking.id}:{_short(scene)}",
+                choices=opened.choices,
+                sections={str(name): found for name, found in change.section_digests().items()},
+                excluded=opened.excluded(tx.connection),
+                services=frozenset(change.services),
+            )
+
+        self._settle(
+            held,
+            scene,
+            Next(
+                to=Phase.AWAITING_APPROVAL,
+                sentence=in_words(asking),
+                reason=in_words(asking),
+                decisions=decisions,
+                look_in_s=0.0,
+                also=also,
                 taken=scene.commands,
             ),
         )
