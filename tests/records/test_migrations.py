@@ -85,6 +85,26 @@ def test_the_drafted_revision_gives_the_tables_the_rooms_define(folder: Path, st
         tx.execute(sa.text("DELETE FROM entry"))
 
 
+def test_our_revisions_give_the_tables_the_rooms_define(store: Store):
+    """A database at this version's head differs in nothing from what the rooms define.
+
+    When this fails, write the difference down: python -m airboss.records.store.migrations.draft [what changes]
+    """
+    draft.every_table()
+    store.create()
+    with store.write() as tx:
+        assert draft.difference(tx.connection).as_diffs() == []
+
+
+def test_tables_nobody_numbered_are_refused(folder: Path, store: Store):
+    """Tables without a revision are of no released version: nothing is guessed, nothing is changed."""
+    store.create()  # while there are no revisions, the tables are made as they are
+    draft.write(None, folder=folder)
+    with pytest.raises(Refused) as told:
+        store.create()
+    assert told.value.code == "database-unversioned"
+
+
 def test_a_later_revision_runs_on_what_the_first_made(folder: Path, store: Store):
     """A database at the first revision is brought to the second with its rows kept."""
     draft.write(None, folder=folder)

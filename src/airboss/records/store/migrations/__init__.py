@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from airboss.kernel.errors import Refused
@@ -24,7 +25,8 @@ _ONE_AT_A_TIME: Final = 0x61697262  # an advisory lock's number: "airb"
 def upgrade(connection: Connection) -> None:
     """Run the revisions a database lacks, in the caller's transaction.
 
-    Raises Refused (`database-newer`) for a database that a newer version of Airboss has already changed.
+    Raises Refused: `database-newer` for a database that a newer version of Airboss has already changed,
+    `database-unversioned` for one whose tables nobody numbered.
     """
     # Imported here because the toolkit takes a tenth of a second to load, and only a starting server needs it.
     from alembic.config import Config  # noqa: PLC0415
@@ -44,6 +46,12 @@ def upgrade(connection: Connection) -> None:
             f"the database is at revision {', '.join(unknown)}, which this version of Airboss does not know",
             code="database-newer",
             way_out="start the newer version again, or restore the backup taken before it",
+        )
+    if not current(connection) and sa.inspect(connection).has_table("fact"):
+        raise Refused(
+            "the database has tables of Airboss but no revision",
+            code="database-unversioned",
+            way_out="it was made by an unreleased version; start with an empty one",
         )
     with EnvironmentContext(Config(), script, fn=lambda at, _: script._upgrade_revs("head", at)) as environment:  # noqa: SLF001 - as Alembic's own command does
         environment.configure(connection=connection, target_metadata=metadata)
