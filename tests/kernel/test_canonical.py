@@ -134,7 +134,7 @@ def test_order_of_insertion_does_not_matter(value: dict[str, int]):
         {"\ud800": 1},
         {1, 2},
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_carry_is_refused(value: object):
     """What would change in another reader, or has no form at all, is refused rather than guessed."""
