@@ -123,6 +123,7 @@ def write(message: str | None, *, folder: Path = migrations.FOLDER / "versions")
 
 
 _TEMPLATE: Final = '''"""{title}"""
+# ruff: noqa: PLR0915 - as long as there are tables
 
 import sqlalchemy as sa
 from alembic import op
