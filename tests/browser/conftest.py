@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.chromium import MISSING, executable, launch
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium, one for all tests of a worker."""
+    """A headless Chromium, one for all tests of a file: its driver holds the event loop as long as it lives."""
     if executable() is None:
         if os.environ.get("CI"):
             pytest.fail(MISSING)
