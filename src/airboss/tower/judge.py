@@ -105,13 +105,13 @@ class Judge:
         with self._store.read() as connection:
             kept = repo.judgement_of(connection, change.id, change.attempt, unit.name)
         state = self._state(kept, plan, asked, change.attempt, unit)
-        context = gates.context_of(plan, run.step, exposing)
+        # A question keeps its exposure: its blocks and its evidence belong to the step that reached it.
+        step = next(number for number in range(run.step, -1, -1) if plan.steps[number] is exposing)
+        context = gates.context_of(plan, step, exposing)
         fresh_step = state.step != context
         if fresh_step:
             state = new_step(state, context)
         last = None if kept is None else kept.last_block
-        # A question keeps its exposure: its blocks belong to the step that reached it.
-        step = next(number for number in range(run.step, -1, -1) if plan.steps[number] is exposing)
         try:
             blocks = self._telemetry.blocks(
                 change_id=change.id,
@@ -132,7 +132,7 @@ class Judge:
         saturated = any(block.saturated for block in blocks)
         if not saturated:
             for block in blocks:
-                state = update(state, _block(block, exposing.percent / 100))
+                state = update(state, as_block(block, exposing.percent / 100))
         if blocks:
             last = blocks[-1].end
         seen_in_step = last if last is not None and run.reached_at is not None and last > run.reached_at else None
@@ -210,8 +210,8 @@ class Judge:
         repo.save_judgement(tx, change.id, change.attempt, replace(judged.new, evidence=evidence), now)
 
 
-def _block(sealed: SealedBlock, share: float) -> Block:
-    """Return a sealed block as the analysis takes it."""
+def as_block(sealed: SealedBlock, share: float) -> Block:
+    """Return a sealed block as the analysis takes it; `share` is the canary's of the traffic, 0 to 1."""
     return Block(
         start_us=to_micros(sealed.start),
         end_us=to_micros(sealed.end),
