@@ -30,7 +30,7 @@ from airboss.learn.reviews import Reviews
 from airboss.people.identity import Identity
 from airboss.records.audit import Checkpoints, Signer, StateDigests, origin
 from airboss.records.journal import Journal
-from airboss.records.store import Store, Tx, open_store
+from airboss.records.store import LeaseClock, Store, Tx, open_store
 from airboss.tower.clearance import Clearance
 from airboss.tower.exposures import TowerExposures
 from airboss.tower.facts import PolicyFacts
@@ -43,8 +43,8 @@ from airboss.tower.planner import Planner
 from airboss.tower.steer import Desk, Steering
 from airboss.watch.telemetry import BucketStore, TelemetryReader, TelemetrySettings, open_bucket_store
 
-KEY_FILE: Final = "checkpoint.key"
-CHECKPOINT_FILE: Final = "checkpoints.txt"
+KEY_FILE: Final = "journal.key"
+CHECKPOINT_FILE: Final = "checkpoints"
 DEMO_MARK: Final = "THIS-IS-A-DEMO"
 
 
@@ -161,7 +161,9 @@ def build(  # noqa: PLR0915 - one place, one line a room
     clock = clock or SystemClock()
     chance = chance or SystemChance()
     ids = TimeOrderedIds(clock, chance)
-    store = open_store(settings.database_url, clock=clock)
+    # Several servers of one database measure leases by its clock, unless a test moves the time.
+    leases_by: LeaseClock = "database" if isinstance(clock, SystemClock) else "given"
+    store = open_store(settings.database_url, clock=clock, lease_clock=leases_by)
     store.create()
     journal = Journal(store, clock=clock, ids=ids, chance=chance)
     log_id = journal.open()
