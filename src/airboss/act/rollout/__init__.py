@@ -8,7 +8,7 @@ from airboss.act.rollout.claims import Claim, lag, poke, sentences
 from airboss.act.rollout.compile import compile_plan
 from airboss.act.rollout.model import Answer, Hold, Ruling, Run, Seen, Want, read_run
 from airboss.act.rollout.plan import Ask, Expose, Gate, Plan, Step, Unit, read_plan
-from airboss.act.rollout.repo import ExposureRow, Judgement, effects_of, exposures_of, judgement_of
+from airboss.act.rollout.repo import ExposureRow, Judgement, effects_of, exposures_of, judged_since, judgement_of
 from airboss.act.rollout.service import LEGAL, BlockedVersion, Order, Rollouts, possible_orders
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "compile_plan",
     "effects_of",
     "exposures_of",
+    "judged_since",
     "judgement_of",
     "lag",
     "poke",

@@ -61,6 +61,8 @@ command = Table(
     Column("reason", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Column("taken_at", Instant),
+    # The step (from 0) that was on when the order was given: an order to skip one never skips the next.
+    Column("step", Integer),
     Index("ix_command_change_id", "change_id"),
 )
 
@@ -104,6 +106,7 @@ class Command:
     actor_name: str
     reason: str
     at: datetime
+    step: int | None = None
 
 
 # -- judgement --------------------------------------------------------------------------------------------------------
@@ -138,6 +141,15 @@ def judgement_of(connection: Connection, change_id: str, attempt: int, unit: str
         evidence=json.loads(row.evidence),
         last_block=row.last_block,
     )
+
+
+def judged_since(connection: Connection, at: datetime | None) -> dict[str, datetime]:
+    """Return the changes judged after a time (None: ever), each with the newest judgement's. One query."""
+    newest = sa.func.max(judgement.c.updated_at).label("at")
+    query = sa.select(judgement.c.change_id, newest).group_by(judgement.c.change_id)
+    if at is not None:
+        query = query.where(judgement.c.updated_at > at)
+    return {row.change_id: row.at for row in connection.execute(query)}
 
 
 def save_judgement(tx: Tx, change_id: str, attempt: int, new: Judgement, now: datetime) -> None:
@@ -180,8 +192,12 @@ class Effect:
 
 
 def intend(tx: Tx, want: Effect, now: datetime) -> None:
-    """Record an intent; a repeated one is the same row with a new deadline, fence and count."""
-    again = {"fence": want.fence, "deadline_at": want.deadline_at, "tries": effect.c.tries + 1, "done_at": None}
+    """Record an intent; a repeated one is the same row with a new deadline, fence and count.
+
+    `now` and the deadline of `want` are by the caller's clock; what is kept is by the time all servers share.
+    """
+    deadline = tx.now() + (want.deadline_at - now)
+    again = {"fence": want.fence, "deadline_at": deadline, "tries": effect.c.tries + 1, "done_at": None}
     tx.execute(
         upsert(effect, tx.dialect)
         .values(
@@ -193,7 +209,7 @@ def intend(tx: Tx, want: Effect, now: datetime) -> None:
             percent=want.percent,
             fence=want.fence,
             intent_at=now,
-            deadline_at=want.deadline_at,
+            deadline_at=deadline,
             tries=1,
         )
         .on_conflict_do_update(index_elements=[effect.c.key], set_=again)

@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from airboss.act.flags import PRODUCTION, Flags, Served
 from airboss.kernel.clock import Clock, rfc3339
-from airboss.kernel.errors import AirbossError
+from airboss.kernel.errors import AirbossError, Unavailable
 from airboss.kernel.ids import NAME
 from airboss.people.access import Action, Actor, Scope, require
 from airboss.records.store import Store
@@ -67,6 +67,7 @@ class RevisionWatch:
         self._wake: asyncio.Event | None = None
         self._waiting: set[tuple[int, asyncio.Future[int]]] = set()
         self._watcher: asyncio.Task[None] | None = None
+        self._closed = False
 
     def announce(self) -> None:
         """Something was committed; look now. Callable from any thread."""
@@ -74,8 +75,17 @@ class RevisionWatch:
         if loop is not None and wake is not None and not wake.is_set() and not loop.is_closed():
             loop.call_soon_threadsafe(wake.set)
 
+    def close(self) -> None:
+        """End all waiting with Unavailable; called on the event loop when the server is told to stop."""
+        self._closed = True
+        for _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(_stopping())
+
     async def wait_for_revision(self, after: int) -> int:
-        """Return the revision of all flags as soon as it is above `after`."""
+        """Return the revision of all flags as soon as it is above `after`. Raises Unavailable once closed."""
+        if self._closed:
+            raise _stopping()
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._wake, self._watcher, self._waiting = loop, asyncio.Event(), None, set()
@@ -203,9 +213,12 @@ class FlagRoutes:
                 if not done:
                     yield b": still here\n\n"
                     continue
-                waiting.result()
+                try:
+                    waiting.result()
+                    fresh = await asyncio.to_thread(self._read, _environment(request))
+                except AirbossError:
+                    return  # the server ends, or its database is away; the client comes back
                 waiting = None
-                fresh = await asyncio.to_thread(self._read, _environment(request))
                 seen = max(seen, fresh.revision)
                 if fresh.etag != served.etag:
                     served = fresh
@@ -271,6 +284,10 @@ class _BadRequest(Exception):
         self.status = status
         self.code = code
         self.detail = detail
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the server is stopping", code="stopping", way_out="ask again in a moment")
 
 
 async def _as_coroutine(waiting: Awaitable[int]) -> int:

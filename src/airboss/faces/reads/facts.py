@@ -17,10 +17,10 @@ Body = Mapping[str, Any]
 
 def facts_view(house: House, connection: Connection, subject: str) -> list[dict[str, Any]]:
     """Return the facts about a subject, oldest first, in words. Three queries."""
-    return shown(house, connection, house.journal.of(connection, subject))
+    return facts_shown(house, connection, house.journal.of(connection, subject))
 
 
-def shown(house: House, connection: Connection, facts: Sequence[StoredFact]) -> list[dict[str, Any]]:
+def facts_shown(house: House, connection: Connection, facts: Sequence[StoredFact]) -> list[dict[str, Any]]:
     """Return facts with their texts and names filled in. Two queries."""
     texts = house.journal.texts(connection, {text for fact in facts for text in _references(fact.body)})
     people = house.identity.persons.principals(connection, {id_ for fact in facts for id_ in (fact.actor, *_who(fact))})

@@ -1,0 +1,125 @@
+"""The record: checkpoints, proofs, export, verification."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from sqlalchemy import Connection
+from starlette.responses import PlainTextResponse, StreamingResponse
+
+from airboss.act.flags import subject_of
+from airboss.changes import row_digests
+from airboss.faces.api.callers import Caller, Guarded, HouseHere
+from airboss.faces.reads import facts_shown
+from airboss.kernel.errors import NotFound
+from airboss.people.access import Action, require
+from airboss.records.audit import consistency_proof, export, inclusion_proof, latest, verify
+
+router = APIRouter(route_class=Guarded, prefix="/audit", tags=["audit"])
+
+IN_MEMORY: Final = 8 * 1024 * 1024
+PIECE: Final = 256 * 1024
+Position = Annotated[int, Query(ge=0, le=2**62)]
+
+
+@router.get("/checkpoint", response_class=PlainTextResponse)
+def checkpoint(house: HouseHere, caller: Caller) -> PlainTextResponse:
+    """Give the latest signed checkpoint: keep it elsewhere, and a cut-off tail can be found."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        found = latest(connection)
+    if found is None:
+        raise NotFound("nothing is signed yet", code="no-checkpoint", way_out="try again in a second")
+    return PlainTextResponse(found.note)
+
+
+@router.get("/key", response_class=PlainTextResponse)
+def key(house: HouseHere, caller: Caller) -> PlainTextResponse:
+    """Give the public key of the record: note it when the server is set up."""
+    require(caller, Action.AUDIT_READ)
+    return PlainTextResponse(f"{house.signer.vkey}\n")
+
+
+@router.get("/entries")
+def entries(
+    house: HouseHere,
+    caller: Caller,
+    after: Annotated[int, Query(ge=-1, le=2**62)] = -1,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """List the facts of the whole journal in order."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        found = house.journal.read(connection, after=after, limit=limit)
+        items = facts_shown(house, connection, found)
+        return {"items": items, "size": house.journal.size(connection)}
+
+
+@router.get("/proof/{position}")
+def proof(house: HouseHere, caller: Caller, position: int, size: Position | None = None) -> dict[str, Any]:
+    """Prove that an entry is in the tree (RFC 6962); `size` is that of the last checkpoint unless given."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        of = size if size is not None else _signed(connection)
+        path = inclusion_proof(connection, position, of)
+    return {"position": position, "size": of, "proof": [base64.b64encode(step).decode() for step in path]}
+
+
+@router.get("/consistency")
+def consistency(
+    house: HouseHere,
+    caller: Caller,
+    old: Annotated[int, Query(alias="from", ge=0, le=2**62)],
+    to: Position | None = None,
+) -> dict[str, Any]:
+    """Prove that an earlier tree is the beginning of a later one (RFC 6962)."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        size = to if to is not None else _signed(connection)
+        path = consistency_proof(connection, old, size)
+    return {"from": old, "to": size, "proof": [base64.b64encode(step).decode() for step in path]}
+
+
+@router.get("/export")
+def export_journal(house: HouseHere, caller: Caller) -> StreamingResponse:
+    """Take the whole journal away as JSON lines; `airboss audit verify FILE` checks it without this server."""
+    require(caller, Action.AUDIT_READ)
+    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed when it was sent
+    try:
+        with house.store.read() as connection:
+            export(connection, file)  # type: ignore[arg-type]  # a file but for its name in typeshed
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+
+    def pieces() -> Iterator[bytes]:
+        with file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    headers = {"Content-Disposition": 'attachment; filename="journal.jsonl"'}
+    return StreamingResponse(pieces(), media_type="application/jsonl", headers=headers)
+
+
+@router.post("/verify")
+def verify_journal(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """Verify the whole record as this server has it: entries, order, checkpoints, state. Whoever doubts the server exports."""
+    require(caller, Action.AUDIT_READ)
+
+    def flag_digests(connection: Connection) -> Iterator[tuple[str, str]]:
+        for one in house.flags.list(connection):
+            yield subject_of(one.definition.name), one.state_digest
+
+    with house.store.read() as connection:
+        report = verify(connection, public_key=house.signer.vkey, state_digests=[row_digests, flag_digests])
+    return dict(report.as_json())
+
+
+def _signed(connection: Connection) -> int:
+    found = latest(connection)
+    return 0 if found is None else found.size

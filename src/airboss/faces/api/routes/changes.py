@@ -1,0 +1,257 @@
+"""Changes: propose, edit, submit, vote, order, follow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Response
+
+from airboss.act.rollout import Order, compile_plan
+from airboss.changes import Cancel, Change, Create, Edit, Phase, Submit
+from airboss.decide.approvals import CastVote, Verdict
+from airboss.decide.evidence import Record
+from airboss.faces.api import examples, shapes
+from airboss.faces.api.callers import Caller, Guarded, HouseHere
+from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
+from airboss.faces.reads import approval_view, change_view, facts_view, list_view, series_view, summary
+from airboss.kernel.clock import rfc3339
+from airboss.kernel.errors import Invalid
+from airboss.kernel.ids import change_id, name
+from airboss.people.access import Action, may, require
+from airboss.records.audit import evidence as evidence_pack
+
+router = APIRouter(route_class=Guarded, tags=["changes"])
+
+_DOCUMENT: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}, "example": examples.CHANGE_YAML},
+            "application/json": {"schema": {"type": "object"}, "example": examples.CHANGE},
+        },
+    }
+}
+
+
+@router.get("/changes")
+def list_changes(
+    house: HouseHere,
+    caller: Caller,
+    service: ServiceQuery,
+    *,
+    phase: Annotated[list[str] | None, Query(description="one or several, repeated or with commas")] = None,
+    kind: str | None = None,
+    team: str | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """List changes, newest first."""
+    return list_view(
+        house,
+        caller,
+        phases=None if phase is None else _phases(phase),
+        service=service,
+        kind=None if kind is None else name(kind, of="kind of change"),
+        team=None if team is None else name(team, of="team"),
+        cursor=None if cursor is None else change_id(cursor),
+        limit=limit,
+    )
+
+
+@router.post("/changes", status_code=201, openapi_extra=_DOCUMENT)
+def create_change(
+    house: HouseHere, caller: Caller, document: DocumentIn, response: Response, *, submit: bool = False
+) -> dict[str, Any]:
+    """Propose a change. The same ID with the same content again is the same change."""
+    change = house.changes.create(Create(data=document), actor=caller)
+    if submit and change.phase is Phase.DRAFT:
+        change = house.changes.submit(Submit(change_id=change.id), actor=caller)
+    response.headers["Location"] = f"/api/v1/changes/{change.id}"
+    return _told(house, caller, change, response)
+
+
+@router.get("/changes/{change}")
+def show_change(house: HouseHere, caller: Caller, change: ChangeIdIn, response: Response) -> dict[str, Any]:
+    """Show a change: where it stands, why, and what you may do."""
+    require(caller, Action.CHANGE_READ)
+    return _shown(house, caller, change, response)
+
+
+@router.put("/changes/{change}", openapi_extra=_DOCUMENT)
+def edit_change(
+    house: HouseHere, caller: Caller, change: ChangeIdIn, document: DocumentIn, version: VersionIn, response: Response
+) -> dict[str, Any]:
+    """Put another document in the place of a change that has not started."""
+    done = house.changes.edit(Edit(change_id=change, data=document, expected_version=version), actor=caller)
+    return _told(house, caller, done, response)
+
+
+@router.post("/changes/{change}/submit")
+def submit_change(house: HouseHere, caller: Caller, change: ChangeIdIn, response: Response) -> dict[str, Any]:
+    """Hand a draft over for review."""
+    return _told(house, caller, house.changes.submit(Submit(change_id=change), actor=caller), response)
+
+
+@router.post("/changes/{change}/cancel")
+def cancel_change(
+    house: HouseHere, caller: Caller, change: ChangeIdIn, given: shapes.Reason, response: Response
+) -> dict[str, Any]:
+    """Withdraw a change that has not started."""
+    done = house.changes.cancel(Cancel(change_id=change, reason=given.reason), actor=caller)
+    return _told(house, caller, done, response)
+
+
+@router.post("/changes/{change}/votes")
+def vote(house: HouseHere, caller: Caller, change: ChangeIdIn, given: shapes.CastVote) -> dict[str, Any]:
+    """Approve, reject, ask for changes or abstain. Answers where the round stands now."""
+    standing = house.approvals.vote(
+        CastVote(change=change, verdict=Verdict(given.verdict), seen=given.seen, comment=given.comment), caller
+    )
+    view: dict[str, Any] = {}
+    if may(caller, Action.CHANGE_READ):
+        with house.store.read() as connection:
+            view = approval_view(house, connection, house.changes.read(connection, change), caller) or {}
+    return {**view, "outcome": str(standing.outcome), "sentence": standing.sentence}
+
+
+@router.post("/changes/{change}/orders")
+def order(
+    house: HouseHere, caller: Caller, change: ChangeIdIn, given: shapes.GiveOrder, response: Response
+) -> dict[str, Any]:
+    """Pause, resume, promote, abort, roll back or retry a rollout. The order is carried out within moments."""
+    done = house.rollouts.order(
+        Order(change_id=change, verb=given.verb, reason=given.reason, expected_version=given.expected_version), caller
+    )
+    return _told(house, caller, done, response)
+
+
+@router.post("/changes/{change}/evidence", status_code=201)
+def record_evidence(
+    house: HouseHere, caller: Caller, change: ChangeIdIn, given: shapes.RecordEvidence
+) -> dict[str, Any]:
+    """Record what a machine found out about the change, such as a build."""
+    shown = house.evidence.record(
+        Record(change_id=change, type=given.type, green=given.green, source=given.source, digest=given.digest), caller
+    )
+    return {
+        "type": shown.type,
+        "green": shown.green,
+        "source": shown.source,
+        "digest": shown.digest,
+        "counts": shown.counts,
+        "at": rfc3339(shown.at),
+    }
+
+
+@router.get("/changes/{change}/facts")
+def list_facts(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+    """List the facts of a change in order: its timeline."""
+    require(caller, Action.CHANGE_READ)
+    with house.store.read() as connection:
+        house.changes.read(connection, change)
+        return {"items": facts_view(house, connection, change)}
+
+
+@router.get("/changes/{change}/forecast")
+def forecast(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+    """Say how long each step will take at this traffic, and what it needs."""
+    spec = house.changes.get(change, actor=caller).expanded()
+    return {
+        "items": [
+            {
+                "step": one.step,
+                "percent": one.percent,
+                "most_s": one.most_s,
+                "requests_per_s": one.per_s,
+                "seconds": one.seconds,
+                "metrics": [
+                    {
+                        "name": metric.metric,
+                        "needed_canary": metric.needed_canary,
+                        "needed_total": metric.needed_total,
+                        "seconds": metric.seconds,
+                        "ceiling": metric.ceiling,
+                        "missed_ratio": metric.missed_ratio,
+                        "sentence": metric.sentence,
+                    }
+                    for metric in one.metrics
+                ],
+            }
+            for one in house.planner.forecast(compile_plan(spec))
+        ]
+    }
+
+
+@router.get("/changes/{change}/series")
+def series(
+    house: HouseHere,
+    caller: Caller,
+    change: ChangeIdIn,
+    gate: Annotated[str, Query(max_length=200, description="the gate's ID, as the rollout's steps name it")],
+) -> dict[str, Any]:
+    """Give the plot of a canary gate: both arms over time."""
+    require(caller, Action.TELEMETRY_READ)
+    found = house.changes.get(change, actor=caller)
+    return series_view(house, found, gate, now=house.clock.now())
+
+
+@router.get("/changes/{change}/decisions")
+def list_decisions(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+    """List what policy decided about a change, with the values its rules read."""
+    require(caller, Action.POLICY_READ)
+    with house.store.read() as connection:
+        house.changes.read(connection, change)
+        return {"items": [one.body for one in house.policies.decisions_of(connection, change)]}
+
+
+@router.get("/changes/{change}/evidence-pack")
+def take_evidence_pack(house: HouseHere, caller: Caller, change: ChangeIdIn, response: Response) -> dict[str, Any]:
+    """Take the record of a change away: its facts with their proofs, checkable without this server."""
+    require(caller, Action.AUDIT_READ)
+    response.headers["Content-Disposition"] = f'attachment; filename="{change}.evidence.json"'
+    with house.store.read() as connection:
+        house.changes.read(connection, change)
+        return dict(evidence_pack(connection, change))
+
+
+@router.get("/inbox")
+def inbox(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """List the changes that wait for your word."""
+    require(caller, Action.CHANGE_READ)
+    with house.store.read() as connection:
+        waiting = [one.round.change for one in house.approvals.inbox(connection, caller.name)]
+        changes = {one.id: one for one in house.changes.read_many(connection, waiting)}
+        return {
+            "items": [
+                {
+                    "change": summary(changes[change_id(one)], ""),
+                    "approval": approval_view(house, connection, changes[change_id(one)], caller),
+                }
+                for one in waiting
+            ]
+        }
+
+
+def _phases(given: list[str]) -> list[Phase]:
+    words = [word for text in given for word in text.split(",") if word]
+    for word in words:
+        if word not in set(Phase):
+            raise Invalid(
+                f"{word[:60]!r} is no phase", code="phase-unknown", place="phase", way_out=f"use {', '.join(Phase)}"
+            )
+    return [Phase(word) for word in words]
+
+
+def _shown(house: HouseHere, caller: Caller, wanted: str, response: Response) -> dict[str, Any]:
+    with house.store.read() as connection:
+        change = house.changes.read(connection, wanted)
+        response.headers["ETag"] = f'"{change.version}"'
+        return change_view(house, connection, change, caller)
+
+
+def _told(house: HouseHere, caller: Caller, change: Change, response: Response) -> dict[str, Any]:
+    """Return a change that was just written: whole, or in short to who may write and not read (a CI token)."""
+    if may(caller, Action.CHANGE_READ):
+        return _shown(house, caller, change.id, response)
+    response.headers["ETag"] = f'"{change.version}"'
+    return summary(change, "")

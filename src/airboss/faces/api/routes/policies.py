@@ -1,0 +1,96 @@
+"""Policy packs: what is in force, what a rule may read, trying packs before they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+
+from airboss.decide.policy import PackReport, WorkerEngine, check, parse, schema, test
+from airboss.faces.api import shapes
+from airboss.faces.api.callers import Caller, Guarded, HouseHere
+from airboss.faces.api.inputs import NameIn
+from airboss.kernel.clock import rfc3339
+from airboss.people.access import Action, require
+
+router = APIRouter(route_class=Guarded, tags=["policy"])
+
+
+@router.get("/policy")
+def show_policy(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """Say which packs are in force."""
+    require(caller, Action.POLICY_READ)
+    with house.store.read() as connection:
+        bundle = house.policies.active_bundle(connection)
+        packs = house.policies.packs(connection)
+        people = house.identity.persons.principals(connection, [one.applied_by for one in packs])
+    items = []
+    for one in packs:
+        pack = parse(one.data, one.source)
+        items.append(
+            {
+                "name": one.name,
+                "revision": one.revision,
+                "digest": one.digest,
+                "layer": str(pack.layer),
+                "applied_at": rfc3339(one.applied_at),
+                "applied_by": people.get(one.applied_by, {}).get("name", one.applied_by),
+                "rules": [{"id": rule.id, "title": rule.title, "mode": str(rule.mode)} for rule in pack.rules],
+            }
+        )
+    return {"bundle": bundle.digest, "packs": items}
+
+
+@router.get("/policy/schema")
+def policy_schema(caller: Caller) -> dict[str, Any]:
+    """List what a rule may read."""
+    require(caller, Action.POLICY_READ)
+    return {"items": [{"field": field, "type": kind, "meaning": meaning} for field, kind, meaning in schema()]}
+
+
+@router.post("/policy/check")
+def check_policy(caller: Caller, given: shapes.Files) -> dict[str, Any]:
+    """Compile packs without putting them in force, and say what cannot be used in them."""
+    require(caller, Action.POLICY_READ)
+    return _tried(given, check)
+
+
+@router.post("/policy/test")
+def test_policy(caller: Caller, given: shapes.Files) -> dict[str, Any]:
+    """Run the tests of packs without putting them in force."""
+    require(caller, Action.POLICY_READ)
+    return _tried(given, test)
+
+
+@router.delete("/policy/{name}", status_code=204)
+def retire_policy(house: HouseHere, caller: Caller, name: NameIn) -> None:
+    """Take a pack out of force."""
+    house.policies.retire_pack(name, actor=caller)
+
+
+def _tried(given: shapes.Files, verb: Callable[..., list[PackReport]]) -> dict[str, Any]:
+    files = [(one.source, one.text.encode()) for one in given.files]
+    # Strangers' rules run in a worker of their own: whatever it costs, the one that decides is not held up.
+    with contextlib.closing(WorkerEngine()) as engine:
+        reports = verb(files, engine=engine)
+    return {"good": all(one.good for one in reports), "packs": [_report(one) for one in reports]}
+
+
+def _report(one: PackReport) -> dict[str, Any]:
+    return {
+        "source": one.source,
+        "pack": one.pack,
+        "good": one.good,
+        "rules": one.rules,
+        "problems": [
+            {"place": found.place, "detail": found.detail, "code": found.code, "way_out": found.way_out}
+            for found in one.problems
+        ],
+        "tests": [
+            {"name": case.name, "place": case.place, "passed": case.passed, "faults": list(case.faults)}
+            for case in one.cases
+        ],
+        "unproven": list(one.unproven),
+    }
