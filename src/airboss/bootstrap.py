@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -106,6 +107,16 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
         value = text(name)
         return None if value is None else Path(value)
 
+    def seconds(name: str, default: int, *, least: int, most: int) -> int:
+        value = text(name)
+        if value is None:
+            return default
+        if not value.isdigit() or not least <= int(value) <= most:
+            raise Invalid(
+                f"{value!r} is no such time", code="bad-setting", place=name, way_out=f"use {least} to {most}"
+            )
+        return int(value)
+
     defaults = Settings(data=Path())
     return Settings(
         data=Path(text("data") or "airboss-data"),
@@ -120,6 +131,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
         tls_certificate=path("tls_certificate"),
         tls_key=path("tls_key"),
         demo=(text("demo") or "").lower() in ("1", "true", "yes"),
+        lateness_s=seconds("lateness_s", defaults.lateness_s, least=1, most=300),
     )
 
 
@@ -155,6 +167,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     engine: PolicyEngine | None = None,
     buckets: BucketStore | None = None,
     targets: Mapping[str, Target] | None = None,
+    more_inspectors: Mapping[str, Inspector] | None = None,
     telemetry: TelemetrySettings | None = None,
 ) -> House:
     """Open the stores of a server and wire its services. Raises what opening raises: Invalid, Refused, Unavailable."""
@@ -182,10 +195,12 @@ def build(  # noqa: PLR0915 - one place, one line a room
     bucket_store = buckets or open_bucket_store(settings.buckets_url)
     bucket_store.create()
     exposures = TowerExposures(store)
-    reader = TelemetryReader(bucket_store, exposures, telemetry or TelemetrySettings())
+    reader = TelemetryReader(
+        bucket_store, exposures, telemetry or TelemetrySettings(lateness=timedelta(seconds=settings.lateness_s))
+    )
     objectives = Objectives(store=store, catalog=catalog, telemetry=reader)
     planner = Planner(catalog=catalog, telemetry=reader, clock=clock)
-    inspectors: dict[str, Inspector] = {"flag": FlagInspector(flags)}
+    inspectors: dict[str, Inspector] = {"flag": FlagInspector(flags), **(more_inspectors or {})}
     changes = Changes(
         store,
         journal,

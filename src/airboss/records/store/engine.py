@@ -10,7 +10,10 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeAlias
 
+import sqlalchemy as sa
 from psycopg import pq
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -27,13 +30,19 @@ from airboss.records.store.tx import Tx
 
 _log = logging.getLogger(__name__)
 
+LeaseClock: TypeAlias = Literal["given", "database"]
+"""Whose time leases are measured by: the clock the store was given, or the database's."""
+# The time of the statement, not of the transaction: it may have waited for a lock.
+_DATABASE_TIME: Final = sa.select(sa.func.clock_timestamp())
+
 
 class Store:
     """A database of Airboss."""
 
-    def __init__(self, url: str, *, clock: Clock) -> None:
+    def __init__(self, url: str, *, clock: Clock, lease_clock: LeaseClock = "given") -> None:
         self.url = parse(url)
         self._clock = clock
+        self._lease_clock = lease_clock
         self.dialect: Kind = "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql"
         self._sequencer: Sequencer | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -43,7 +52,7 @@ class Store:
         try:
             if self.dialect == "sqlite":
                 # The writer first: it is the one that makes the file and sets its journal mode.
-                self._writer = GroupWriter(sqlite_engine(self.url, read_only=False), clock)
+                self._writer = GroupWriter(sqlite_engine(self.url, read_only=False), clock, self.now)
                 self._reads = self._writes = sqlite_engine(self.url, read_only=True)
             else:
                 self._reads = postgresql_engine(self.url, read_only=True)
@@ -52,9 +61,9 @@ class Store:
             raise translated(fault) from fault
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock) -> Store:
+    def open(cls, url: str, *, clock: Clock, lease_clock: LeaseClock = "given") -> Store:
         """Open `sqlite:////folder/airboss.db` or `postgresql://user@host/name`. Raises Invalid or Unavailable."""
-        return cls(url, clock=clock)
+        return cls(url, clock=clock, lease_clock=lease_clock)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -96,6 +105,16 @@ class Store:
             self._writer.close()
         self._reads.dispose()
         self._writes.dispose()
+
+    def now(self, connection: Connection) -> datetime:
+        """Return the time leases are measured by: the database's own, where servers with clocks of their own share it.
+
+        SQLite is one server's, so there the given clock is that time.
+        """
+        if self._lease_clock == "database" and self.dialect == "postgresql":
+            answer: datetime = connection.execute(_DATABASE_TIME).scalar_one()
+            return answer.astimezone(UTC)
+        return self._clock.now()
 
     # -- use -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +192,7 @@ class Store:
             raise translated(fault) from fault
         with connection:
             transaction = connection.begin()
-            tx = Tx(connection, "postgresql", self._clock)
+            tx = Tx(connection, "postgresql", self.now)
             try:
                 yield tx
                 failpoints.reach("store.before_commit")
@@ -217,6 +236,6 @@ def _commit_fault(fault: BaseException) -> BaseException:
     )
 
 
-def open_store(url: str, *, clock: Clock) -> Store:
+def open_store(url: str, *, clock: Clock, lease_clock: LeaseClock = "given") -> Store:
     """Open a database by URL; the same as `Store.open`."""
-    return Store.open(url, clock=clock)
+    return Store.open(url, clock=clock, lease_clock=lease_clock)

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final, cast
 
 from sqlalchemy import Connection, Engine
@@ -48,8 +49,9 @@ class GroupWriter:
     its group. The group's transaction opens with its first use case and takes in whoever runs before the commit.
     """
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, now: Callable[[Connection], datetime]) -> None:
         self._clock = clock
+        self._now = now
         self._engine = engine
         self._connection = engine.connect()
         self._lock = threading.Lock()
@@ -71,7 +73,7 @@ class GroupWriter:
         self._take_lock()
         try:
             group = self._enter()
-            tx = Tx(self._connection, "sqlite", self._clock)
+            tx = Tx(self._connection, "sqlite", self._now)
             try:
                 yield tx
                 failpoints.reach("store.before_commit")

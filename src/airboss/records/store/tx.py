@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, CursorResult, Executable
 
-from airboss.kernel.clock import Clock
 from airboss.records.store.schema import Kind, subject, upsert
 
 _HOLD: Final = sa.select(subject.c.seq).where(subject.c.subject == sa.bindparam("name")).with_for_update()
@@ -22,10 +21,10 @@ _CREATE: Final = (
 class Tx:
     """A transaction that is open until its `with` block ends; using it later is a mistake and raises RuntimeError."""
 
-    def __init__(self, connection: Connection, dialect: Kind, clock: Clock) -> None:
+    def __init__(self, connection: Connection, dialect: Kind, now: Callable[[Connection], datetime]) -> None:
         self.dialect: Final = dialect
         self._connection: Connection | None = connection
-        self._clock = clock
+        self._now = now
         self._locked: set[str] = set()
 
     @property
@@ -40,8 +39,8 @@ class Tx:
         return cast("CursorResult[Any]", self.connection.execute(statement, parameters))
 
     def now(self) -> datetime:
-        """Return the time of the store's clock."""
-        return self._clock.now()
+        """Return the time leases are measured by: one for all servers of the database. See `Store.now`."""
+        return self._now(self.connection)
 
     def lock(self, name: str) -> None:
         """Take the row lock of a subject, creating it. Writers of one thing queue here, before they read it.
