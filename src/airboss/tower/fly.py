@@ -7,13 +7,15 @@ running uses the same code as recovery: whoever claims the change next sees what
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from airboss.act.rollout import Claim, Plan, Rollouts, Ruling, Run, Seen, Want, claims, repo, rules
-from airboss.act.rollout.repo import Effect, ExposureRow
+from airboss.act.rollout.repo import Command, Effect, ExposureRow
 from airboss.act.targets import Exposure, Observation, Targets
 from airboss.changes import Change, Phase
 from airboss.decide.policy import Decision
@@ -30,6 +32,8 @@ EFFECT_S: Final = 10.0
 """Deadline of an effect: shorter than the lease, so that no effect outlives the right to cause it."""
 OBSERVE_S: Final = 3.0
 TARGET_AWAY: Final = "the target did not answer"
+
+log = logging.getLogger("airboss.tower")
 
 _PHASES: Final[Mapping[str, Phase]] = {
     "verify": Phase.VERIFYING,
@@ -79,6 +83,7 @@ class Flight:
     async def _go_on(self, held: Claim, scene: Scene, plan: Plan) -> None:
         """Rolling out or verifying."""
         run, orders = _ordered(scene)
+        skip = next((one for one in scene.commands if one.verb == "promote" and one.step == run.step), None)
         back = next((command for command in scene.commands if command.verb in ("abort", "rollback")), None)
         if back is not None:
             # Taking back asks nobody: no telemetry, no policy, no gate.
@@ -88,12 +93,12 @@ class Flight:
         exposing = plan.exposing(run.step)
         units = await self._observe(scene, plan, [] if exposing is None else [exposing.unit])
         judged = await asyncio.to_thread(self._judge.look, scene, plan, run)
-        promote = next((command for command in scene.commands if command.verb == "promote"), None)
         seen = Seen(
             units=units,
             answers=judged.answers,
-            answered_by=promote.actor if promote is not None and _asks(plan, run) else None,
-            skipped_by=promote.actor if promote is not None and not _asks(plan, run) else None,
+            fault=_refusal(scene, plan, run),
+            answered_by=skip.actor if skip is not None and _asks(plan, run) else None,
+            skipped_by=skip.actor if skip is not None and not _asks(plan, run) else None,
         )
         decision: Decision | None = None
         if scene.change.phase is Phase.VERIFYING:
@@ -105,7 +110,10 @@ class Flight:
                 obstacle, decision = await asyncio.to_thread(self._clearance.before_promotion, scene.change)
                 ruling = rules.look(plan, run, replace(seen, clearance=obstacle), scene.now)
         said = (decision,) if decision is not None and ruling.facts else ()
-        await self._write(held, scene, plan, ruling, orders=orders, said=said, judged=judged)
+        # An order to go on waits until it can be carried out, or the step it was given for is over.
+        done = _advances(ruling, run) or ruling.move != "stay"
+        taken = [one for one in scene.commands if done or one is not skip]
+        await self._write(held, scene, plan, ruling, orders=orders, said=said, judged=judged, taken=taken)
 
     async def _observe(self, scene: Scene, plan: Plan, names: Sequence[str]) -> dict[str, Observation | None]:
         """Ask the targets what is there; one that does not answer in time is None."""
@@ -117,6 +125,10 @@ class Flight:
                     return await self._targets.of(unit.kind).observe(unit.ref(scene.change.id))
             except (AirbossError, TimeoutError):
                 return None
+            except Exception:
+                # Vendor exceptions stop at the adapter; one that does not must not keep the other units from help.
+                log.exception("the %s target of %s broke while it was observed", unit.kind, name)
+                return None
 
         return dict(zip(names, await asyncio.gather(*(one(name) for name in names)), strict=True))
 
@@ -126,11 +138,19 @@ class Flight:
         """Rolling back: needs targets and nothing else."""
         units = await self._observe(scene, plan, sorted(scene.run.baselines))
         settled = all(
-            effect.done_at is not None or effect.deadline_at <= scene.now
+            effect.done_at is not None or effect.deadline_at <= scene.shared
             for effect in scene.effects
             if effect.kind == "apply" and effect.attempt == scene.change.attempt
         )
-        ruling = rules.taking_back(plan, scene.run, Seen(units=units, settled=settled), scene.now)
+        reverts = Counter(
+            effect.unit
+            for effect in scene.effects
+            if effect.kind == "revert"
+            and effect.attempt == scene.change.attempt
+            and effect.done_at is not None
+            and effect.deadline_at <= scene.shared
+        )
+        ruling = rules.taking_back(plan, scene.run, Seen(units=units, settled=settled, reverts=reverts), scene.now)
         await self._write(held, scene, plan, ruling)
 
     async def _stranded(self, held: Claim, scene: Scene) -> None:
@@ -160,7 +180,11 @@ class Flight:
         wants = tuple(Want(kind="finish", unit=name) for name in sorted(scene.run.baselines))
         left = [want for want in wants if not _done(scene, want)]
         if left:
-            ruling = Ruling(run=scene.run, wants=tuple(left), sentence="Completed", look_in_s=1.0)
+            faults = [last.fault for want in left if (last := _last(scene, want)) is not None and last.fault]
+            told = (
+                f"Completed, but the target cannot make it the new normal yet: {faults[0]}" if faults else "Completed"
+            )
+            ruling = Ruling(run=scene.run, wants=tuple(left), sentence=told, look_in_s=1.0)
             await self._write(held, scene, plan, ruling)
             return
         await asyncio.to_thread(self._desk.settle, held, scene, self._reviewing(scene))
@@ -188,6 +212,7 @@ class Flight:
         orders: tuple[FactPart, ...] = (),
         said: tuple[Decision, ...] = (),
         judged: Judged = NOTHING_JUDGED,
+        taken: Sequence[Command] | None = None,
     ) -> None:
         """Record a ruling and its intents in one transaction, carry the intents out, release the claim."""
         wants = [want for want in ruling.wants if _due(scene, want)]
@@ -213,12 +238,12 @@ class Flight:
             facts=facts,
             decisions=said,
             also=also if intents or facts or moved or judged.new is not None else None,
-            taken=scene.commands,
+            taken=scene.commands if taken is None else taken,
         )
         await asyncio.to_thread(self._desk.settle, held, scene, step, keep=bool(intents))
         if not intents:
             return
-        await asyncio.gather(*(self._carry_out(scene, plan, intent) for intent in intents))
+        await asyncio.gather(*(self._carry_out(scene, plan, held, intent) for intent in intents))
 
         def release() -> None:
             now = self._desk.clock.now()
@@ -244,15 +269,22 @@ class Flight:
             fault=None,
         )
 
-    async def _carry_out(self, scene: Scene, plan: Plan, intent: Effect) -> None:
-        """Do one recorded effect, within its deadline, and remember how it went. Observing is the next look's work."""
+    async def _carry_out(self, scene: Scene, plan: Plan, held: Claim, intent: Effect) -> None:
+        """Do one recorded effect, within its deadline, and remember how it went. Observing is the next look's work.
+
+        Somebody who lost the claim meanwhile, or woke up too late, leaves the effect to whoever has it now.
+        """
+        failpoints.reach("tower.before_effect")
+        if not await asyncio.to_thread(self._mine, held):
+            return
         unit = plan.unit(intent.unit)
         ref = unit.ref(scene.change.id)
         left_s = (intent.deadline_at - self._desk.clock.now()).total_seconds()
+        if left_s <= 0:
+            return
         fault: str | None = None
-        failpoints.reach("tower.before_effect")
         try:
-            async with asyncio.timeout(max(left_s, 0.0)):
+            async with asyncio.timeout(left_s):
                 target = self._targets.of(unit.kind)
                 if intent.kind == "apply":
                     await target.apply(ref, Exposure(new_percent=intent.percent or 0.0), key=intent.key)
@@ -264,6 +296,11 @@ class Flight:
             fault = refusal.detail
         except TimeoutError:
             fault = TARGET_AWAY
+        except failpoints.Reached:
+            raise
+        except Exception as bug:
+            log.exception("the %s target of %s broke at %s", unit.kind, unit.name, intent.key)
+            fault = f"the target broke: {bug!r}"
         failpoints.reach("tower.after_effect")
 
         def record() -> None:
@@ -272,6 +309,10 @@ class Flight:
 
         await asyncio.to_thread(record)
         failpoints.reach("tower.after_effect_recorded")
+
+    def _mine(self, held: Claim) -> bool:
+        with self._desk.store.read() as connection:
+            return claims.unfenced(connection, held)
 
     def _note_exposure(self, tx: Tx, scene: Scene, plan: Plan, ruling: Ruling) -> None:
         """Tell telemetry which exposure stands since when, in the transaction of the fact that says so."""
@@ -286,7 +327,7 @@ class Flight:
                         change_id=change.id,
                         unit=unit.name,
                         attempt=change.attempt,
-                        step=scene.run.step,
+                        step=plan.exposing_at(scene.run.step),
                         service=unit.service,
                         environment=unit.environment,
                         percent=float(body["percent"]),
@@ -340,6 +381,16 @@ def _last(scene: Scene, want: Want) -> Effect | None:
     return next((effect for effect in scene.effects if effect.key == key), None)
 
 
+def _refusal(scene: Scene, plan: Plan, run: Run) -> str | None:
+    """Return what the target said when it was last asked for the exposure in force."""
+    exposing = plan.exposing(run.step)
+    if exposing is None:
+        return None
+    wanted = Want(kind="apply", unit=exposing.unit, exposure=Exposure(new_percent=exposing.percent), again=run.drifts)
+    last = _last(scene, wanted)
+    return None if last is None else last.fault
+
+
 def _done(scene: Scene, want: Want) -> bool:
     last = _last(scene, want)
     return last is not None and last.done_at is not None
@@ -352,5 +403,5 @@ def _due(scene: Scene, want: Want) -> bool:
         return True
     if last.fault is not None:
         begun = last.deadline_at - timedelta(seconds=EFFECT_S)
-        return scene.now >= begun + timedelta(seconds=min(2.0**last.tries, EFFECT_S))
-    return last.deadline_at <= scene.now
+        return scene.shared >= begun + timedelta(seconds=min(2.0**last.tries, EFFECT_S))
+    return last.deadline_at <= scene.shared

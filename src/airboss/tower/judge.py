@@ -106,7 +106,7 @@ class Judge:
             kept = repo.judgement_of(connection, change.id, change.attempt, unit.name)
         state = self._state(kept, plan, asked, change.attempt, unit)
         # A question keeps its exposure: its blocks and its evidence belong to the step that reached it.
-        step = next(number for number in range(run.step, -1, -1) if plan.steps[number] is exposing)
+        step = plan.exposing_at(run.step)
         context = gates.context_of(plan, step, exposing)
         fresh_step = state.step != context
         if fresh_step:

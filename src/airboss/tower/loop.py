@@ -7,6 +7,7 @@ this server or another, does the same again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -51,17 +52,19 @@ class Tower:
     def poke(self) -> None:
         """Look for work now rather than at the next beat; may be called from any thread. A hint only."""
         loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._poked.set)
+        if loop is not None:
+            # The loop may close between asking and calling; then nobody waits for the hint any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._poked.set)
 
     def claim(self, limit: int = BATCH) -> list[Claim]:
         """Take what is due. One short transaction, none when nothing is due."""
         now = self._clock.now()
         with self._store.read() as connection:
-            if not claims.any_due(connection, now, format_=FORMAT):
+            if not claims.any_due(connection, now, shared=self._store.now(connection), format_=FORMAT):
                 return []
         with self._store.write() as tx:
-            return claims.claim(tx, owner=self._owner, now=tx.now(), lease_s=LEASE_S, limit=limit, format_=FORMAT)
+            return claims.claim(tx, owner=self._owner, now=now, lease_s=LEASE_S, limit=limit, format_=FORMAT)
 
     async def look_at(self, held: Claim) -> None:
         """Look at one claimed change. Whatever goes wrong, the loop goes on and the change is looked at again."""
@@ -85,7 +88,7 @@ class Tower:
         def give_back() -> None:
             now = self._clock.now()
             with self._store.write() as tx:
-                claims.put_off(tx, held, due_at=now + timedelta(seconds=in_s))
+                claims.put_off(tx, held, now=now, due_at=now + timedelta(seconds=in_s))
 
         try:
             await asyncio.to_thread(give_back)
@@ -96,25 +99,20 @@ class Tower:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; looks under way are finished."""
         self._loop = asyncio.get_running_loop()
-        slots = asyncio.Semaphore(AT_ONCE)
         under_way: set[asyncio.Task[None]] = set()
-
-        async def one(held: Claim) -> None:
-            try:
-                await self.look_at(held)
-            finally:
-                slots.release()
-
         while not stop.is_set():
+            if len(under_way) >= AT_ONCE:
+                # Claim no more than can be looked at now: a lease must not run down in a queue.
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                continue
             self._poked.clear()
             try:
-                due = await asyncio.to_thread(self.claim, AT_ONCE)
+                due = await asyncio.to_thread(self.claim, AT_ONCE - len(under_way))
             except AirbossError as fault:
                 log.warning("nothing can be claimed: %s", fault)
                 due = []
             for held in due:
-                await slots.acquire()
-                task = asyncio.create_task(one(held))
+                task = asyncio.create_task(self.look_at(held))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
             if not due:

@@ -31,6 +31,8 @@ from airboss.records.store import Store, Tx
 from airboss.tower.clearance import Clearance, in_words
 
 AGAIN_S: Final = 15.0
+PREPARE_S: Final = 10.0
+"""How long targets may take to tell their baselines: shorter than the lease."""
 CALM_S: Final = 60.0
 
 FactPart = tuple[str, Mapping[str, Any]]
@@ -47,6 +49,8 @@ class Scene:
     commands: Sequence[Command]
     effects: Sequence[repo.Effect]
     now: datetime
+    shared: datetime
+    """`now` by the clock that leases and deadlines of effects are measured by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ class Desk:
                 commands=repo.waiting_commands(connection, change_id),
                 effects=repo.effects_of(connection, change_id),
                 now=self.clock.now(),
+                shared=self.store.now(connection),
             )
 
     def settle(self, held: Claim, scene: Scene, step: Next, *, keep: bool = False, plan: Plan | None = None) -> Change:
@@ -237,10 +242,17 @@ class Steering:
         )
 
     def _hold_back(
-        self, held: Claim, scene: Scene, point: Point, sentence: str, decisions: tuple[Decision, ...]
+        self,
+        held: Claim,
+        scene: Scene,
+        point: Point,
+        sentence: str,
+        decisions: tuple[Decision, ...] = (),
+        *,
+        look_in_s: float = CALM_S,
     ) -> None:
-        """Keep a change in review; the same words again are no news."""
-        step = Next(sentence=sentence, look_in_s=CALM_S, taken=scene.commands)
+        """Keep a change where it is; the same words again are no news."""
+        step = Next(sentence=sentence, look_in_s=look_in_s, taken=scene.commands)
         if scene.change.sentence != sentence:
             news = ("change.held", {"point": str(point), "sentence": sentence})
             step = replace(step, facts=(news,), decisions=decisions)
@@ -326,6 +338,11 @@ class Steering:
             move = Phase.SCHEDULED if scene.change.phase is Phase.APPROVED else None
             step = Next(to=move, sentence=window.why, reason=window.why, look_in_s=min(max(wait, 0.5), CALM_S))
         else:
+            # Asked here first: until validation begins the change can still be edited, which may be the way out.
+            obstacle, decision = self._clearance.before_start(scene.change, compile_plan(given))
+            if obstacle is not None:
+                said = () if decision is None else (decision,)
+                return self._hold_back(held, scene, Point.START, _held_before(obstacle), said, look_in_s=AGAIN_S)
             step = Next(to=Phase.VALIDATING, sentence="Checking that everything still holds", look_in_s=0.0)
         return self._settle(held, scene, replace(step, taken=scene.commands))
 
@@ -333,14 +350,14 @@ class Steering:
         """Check that what was approved is what would start, learn the baselines, and begin."""
         if _cancels(scene):
             # Nothing is exposed: the way back is empty, and recorded all the same.
-            reason = scene.commands[-1].verb
-            ruling = rules.roll_back(scene.run, f"ordered: {reason}", scene.now)
+            order = _calling_off(scene)
+            ruling = rules.roll_back(scene.run, f"{order.verb} ordered", scene.now)
             plan = scene.plan or compile_plan(scene.change.expanded())
             step = Next(
                 to=Phase.ROLLING_BACK,
                 sentence=ruling.sentence,
-                reason=f"ordered: {reason}",
-                by=scene.commands[-1].actor,
+                reason=f"{order.verb} ordered",
+                by=order.actor,
                 run=ruling.run,
                 facts=ruling.facts,
                 look_in_s=0.0,
@@ -352,27 +369,24 @@ class Steering:
         obstacle, decision = await asyncio.to_thread(self._clearance.before_start, scene.change, plan)
         said = () if decision is None else (decision,)
         if obstacle is not None:
-            sentence = f"Held before the start: {obstacle}"
-            news: tuple[FactPart, ...] = ()
-            if scene.run.hold is None or scene.run.hold.sentence != obstacle:
-                news = (("change.held", {"point": "start", "sentence": obstacle}),)
-            run = rules.hold_start(scene.run, obstacle, scene.now)
+            # Something moved since it was looked at a moment ago: back to waiting, where it can be edited.
             step = Next(
-                sentence=sentence,
+                to=Phase.SCHEDULED,
+                sentence=_held_before(obstacle),
+                reason=obstacle,
+                facts=(("change.held", {"point": "start", "sentence": obstacle}),),
+                decisions=said,
                 look_in_s=AGAIN_S,
-                run=run if news else None,
-                facts=news,
-                decisions=said if news else (),
                 taken=scene.commands,
             )
-            await asyncio.to_thread(self._desk.settle, held, scene, step, plan=plan if news else None)
+            await asyncio.to_thread(self._desk.settle, held, scene, step)
             return
         try:
-            baselines = await self._prepare(scene, plan)
-        except AirbossError as fault:
-            sentence = f"Held before the start: {fault.detail}"
-            step = Next(sentence=sentence, look_in_s=AGAIN_S, taken=scene.commands)
-            await asyncio.to_thread(self._desk.settle, held, scene, step)
+            async with asyncio.timeout(PREPARE_S):
+                baselines = await self._prepare(scene, plan)
+        except (AirbossError, TimeoutError) as fault:
+            detail = fault.detail if isinstance(fault, AirbossError) else f"no answer within {PREPARE_S:g} s"
+            await asyncio.to_thread(self._hold_back, held, scene, Point.START, _held_before(detail), look_in_s=AGAIN_S)
             return
         ruling = rules.begin(plan, replace(scene.run, baselines=baselines, hold=None), scene.now)
         prepared = tuple(
@@ -423,7 +437,7 @@ class Steering:
 
     def _cancel(self, held: Claim, scene: Scene) -> None:
         """Somebody called it off before it started."""
-        order = next(command for command in scene.commands if command.verb in CALLS_OFF)
+        order = _calling_off(scene)
         self._settle(
             held,
             scene,
@@ -443,6 +457,14 @@ class Steering:
 
 
 CALLS_OFF: Final = frozenset({"abort", "rollback"})
+
+
+def _calling_off(scene: Scene) -> Command:
+    return next(command for command in scene.commands if command.verb in CALLS_OFF)
+
+
+def _held_before(obstacle: str) -> str:
+    return f"Held before the start: {obstacle}"
 
 
 def _cancels(scene: Scene) -> bool:

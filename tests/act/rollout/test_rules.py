@@ -121,6 +121,43 @@ def test_drift_is_told_and_mended():
     assert ruling.run.reached_at is None
 
 
+def test_a_bake_begun_on_another_digest_does_not_count():
+    """Exposure counts only while what runs is what was approved: the bake starts when it does, and anew if it is lost."""
+    moving = replace(_at(reached_ago_s=600), reached_at=None)
+    other = look(_plan(), moving, _seen(1, "pass", digest="sha256:other"), NOW)
+    assert other.run.reached_at is None
+    right = look(_plan(), other.run, _seen(1, "pass"), NOW)
+    assert (right.run.step, right.run.reached_at) == (0, NOW)
+    lost = look(_plan(), _at(reached_ago_s=600), _seen(1, "pass", digest="sha256:other"), NOW)
+    assert "exposure.drifted" in [kind for kind, _ in lost.facts]
+    assert look(_plan(), lost.run, _seen(1, "pass"), NOW + timedelta(seconds=1)).run.step == 0
+
+
+@pytest.mark.parametrize("fault", ["the route is locked", None])
+def test_a_target_that_never_moves_holds_and_then_is_taken_back(fault: str | None):
+    """Refused, or accepted and not done in the time of the step: held while it is asked on, back at the deadline."""
+    plan = _plan(on_error_hold_s=900)
+    run = replace(_at(), reached_at=None, moving_since=NOW)
+    at = NOW if fault else NOW + timedelta(seconds=240)
+    held = look(plan, run, _seen(0, fault=fault), at)
+    assert held.run.hold is not None
+    assert (fault or "not within 240 s") in held.sentence
+    assert [want.kind for want in held.wants] == ["apply"]
+    assert look(plan, held.run, _seen(0, fault=fault), at + timedelta(seconds=900)).move == "roll_back"
+
+
+def test_a_drift_asks_for_the_exposure_under_a_new_key():
+    """The same share asked for again after a drift is another effect, also when a later step wants it too."""
+    first = look(_plan(), _at(reached_ago_s=10), _seen(7, "pass"), NOW)
+    plan = _plan(_expose(1), _expose(1), _expose(100))
+    back = look(plan, replace(first.run, step_started_at=NOW), _seen(1, "pass"), NOW)
+    following = look(plan, back.run, _seen(1, "pass"), NOW + timedelta(seconds=60))
+    assert following.run.step == 1
+    again = look(plan, look(plan, following.run, _seen(1), NOW).run, _seen(7), NOW)
+    keys = [want.key("chg", 1) for ruling in (first, following, again) for want in ruling.wants]
+    assert keys == [f"chg/1/apply/{UNIT.name}/1/1", f"chg/1/apply/{UNIT.name}/1/1", f"chg/1/apply/{UNIT.name}/1/2"]
+
+
 @pytest.mark.parametrize(("then", "extensions", "move"), [("rollback", 0, "roll_back"), ("extend", 2, "roll_back")])
 def test_inconclusive_holds_and_then_does_what_the_plan_says(then: str, extensions: int, move: str):
     """Past `most`: hold first; then roll back, and extending ends after its most."""
@@ -189,6 +226,21 @@ def test_the_last_step_ends_in_verification_and_that_in_completion():
     assert verifying(plan, ended.run, _seen(100, "error"), NOW + timedelta(seconds=300)).move == "stay"
 
 
+def test_verification_watches_the_exposure_too():
+    """At 100 % a lost target holds, a drift is mended, and the time begins anew once the exposure stands again."""
+    plan = _plan(verify_s=300)
+    run = look(plan, _at(2, reached_ago_s=60), _seen(100, "pass"), NOW).run
+    away = verifying(plan, run, Seen(units={UNIT.name: None}, answers=_seen(1, "pass").answers), NOW)
+    assert away.run.hold is not None
+    later = NOW + timedelta(seconds=299)
+    drifted = verifying(plan, run, _seen(40, "pass"), later)
+    assert [want.exposure for want in drifted.wants] == [Exposure(new_percent=100)]
+    mended = verifying(plan, drifted.run, _seen(100, "pass"), later)
+    assert mended.run.verify_started_at == later
+    assert verifying(plan, mended.run, _seen(100, "pass"), NOW + timedelta(seconds=301)).move == "stay"
+    assert verifying(plan, mended.run, _seen(100, "pass"), later + timedelta(seconds=300)).move == "complete"
+
+
 def test_taking_back_needs_no_telemetry_and_ends_where_it_began():
     """From any exposure, without one gate answering: revert until the baseline is observed and old effects expired."""
     run = roll_back(_at(), "abort", NOW).run
@@ -196,6 +248,17 @@ def test_taking_back_needs_no_telemetry_and_ends_where_it_began():
     assert [want.kind for want in asked.wants] == ["revert"]
     assert taking_back(_plan(), run, _seen(0, settled=False), NOW).move == "stay"
     assert taking_back(_plan(), run, _seen(0), NOW).move == "rolled_back"
+
+
+def test_an_old_order_that_arrives_after_the_revert_is_reverted_again():
+    """A revert that was carried out and did not last is another effect, not a repetition the target would ignore."""
+    run = roll_back(_at(), "abort", NOW).run
+    keys = [
+        want.key("chg", 1)
+        for reverts in ({}, {UNIT.name: 1}, {UNIT.name: 2})
+        for want in taking_back(_plan(), run, _seen(1, reverts=reverts), NOW).wants
+    ]
+    assert keys == [f"chg/1/revert/{UNIT.name}{again}" for again in ("", "/1", "/2")]
 
 
 def test_a_rollback_that_cannot_finish_says_so_at_its_deadline():

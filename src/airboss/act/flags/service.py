@@ -158,6 +158,13 @@ class Flags:
             held = next(
                 (one for one in found.exposures if (one.environment, one.change_id) == (environment, change_id)), None
             )
+            if held is not None and held.state == "reverted":
+                # An order to expose that was under way when the change was taken back arrives too late.
+                raise Refused(
+                    f"change {change_id} was taken back from flag {flag}",
+                    code="flag-taken-back",
+                    way_out="propose another change",
+                )
             active = found.active(environment)
             if active is not None and active.change_id != change_id:
                 raise Refused(

@@ -37,7 +37,10 @@ wake = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to look at a change until the lease ends or somebody raises the fence."""
+    """The right to look at a change until the lease ends or somebody raises the fence.
+
+    `lease_until` is by the holder's own clock, counted from before it asked, so it never ends later than in the row.
+    """
 
     change_id: str
     fence: int
@@ -61,18 +64,24 @@ def poke(tx: Tx, change_id: str, at: datetime, *, fence: bool = False, needs_for
 
 
 def claim(tx: Tx, *, owner: str, now: datetime, lease_s: float, limit: int, format_: int) -> list[Claim]:
-    """Take the due changes nobody holds, oldest first, each with a higher fence than before. One statement."""
-    due = sa.select(wake.c.change_id).where(_due(now, format_)).order_by(wake.c.due_at).limit(limit)
+    """Take the due changes nobody holds, oldest first, each with a higher fence than before. One statement.
+
+    `now` is the caller's time; leases are measured by the one all servers share.
+    """
+    shared = tx.now()
+    due = sa.select(wake.c.change_id).where(_due(now, shared, format_)).order_by(wake.c.due_at).limit(limit)
     if tx.dialect == "postgresql":
         due = due.with_for_update(skip_locked=True)
-    until = now + timedelta(seconds=lease_s)
+    # Worked out once, before any row is written: the planner might else ask it again for each row, past the limit.
+    chosen = due.cte("due").prefix_with("MATERIALIZED")
+    lease = timedelta(seconds=lease_s)
     rows = tx.execute(
         sa.update(wake)
-        .where(wake.c.change_id.in_(due.scalar_subquery()))
-        .values(lease_until=until, owner=owner, fence=wake.c.fence + 1)
+        .where(wake.c.change_id.in_(sa.select(chosen.c.change_id)))
+        .values(lease_until=shared + lease, owner=owner, fence=wake.c.fence + 1)
         .returning(wake.c.change_id, wake.c.fence, wake.c.pokes)
     ).all()
-    return [Claim(change_id=r.change_id, fence=r.fence, pokes=r.pokes, lease_until=until) for r in rows]
+    return [Claim(change_id=r.change_id, fence=r.fence, pokes=r.pokes, lease_until=now + lease) for r in rows]
 
 
 def release(tx: Tx, held: Claim, *, now: datetime, due_at: datetime | None, sentence: str) -> None:
@@ -87,9 +96,7 @@ def release(tx: Tx, held: Claim, *, now: datetime, due_at: datetime | None, sent
             lease_until=None,
             owner=None,
             sentence=sentence,
-            due_at=sa.case(
-                (wake.c.pokes == held.pokes, sa.literal(due_at or NEVER, Instant)), else_=sa.literal(now, Instant)
-            ),
+            due_at=_next(held, now, due_at or NEVER),
         )
     )
 
@@ -100,6 +107,12 @@ def still_held(tx: Tx, held: Claim) -> bool:
     if tx.dialect == "postgresql":
         query = query.with_for_update()
     return tx.execute(query).scalar_one_or_none() == held.fence
+
+
+def unfenced(connection: Connection, held: Claim) -> bool:
+    """Return whether nobody raised the fence since the claim, as far as can be seen now. One query."""
+    query = sa.select(wake.c.fence).where(wake.c.change_id == held.change_id)
+    return connection.execute(query).scalar_one_or_none() == held.fence
 
 
 def sentences(connection: Connection, change_ids: Sequence[str]) -> dict[str, str]:
@@ -116,24 +129,28 @@ def lag(connection: Connection, now: datetime) -> float:
     return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
 
 
-def any_due(connection: Connection, now: datetime, *, format_: int) -> bool:
-    """Return whether a claim would find anything: an idle server writes nothing."""
-    due = sa.select(wake.c.change_id).where(_due(now, format_)).limit(1)
+def any_due(connection: Connection, now: datetime, *, shared: datetime, format_: int) -> bool:
+    """Return whether a claim would find anything: an idle server writes nothing. `shared` is the time of leases."""
+    due = sa.select(wake.c.change_id).where(_due(now, shared, format_)).limit(1)
     return connection.execute(due).first() is not None
 
 
-def put_off(tx: Tx, held: Claim, *, due_at: datetime) -> None:
-    """Give a claim back after a look that failed; what the look before said stays."""
+def put_off(tx: Tx, held: Claim, *, now: datetime, due_at: datetime) -> None:
+    """Give a claim back after a look that failed; what the look before said stays. A poke meanwhile means at once."""
     tx.execute(
         sa.update(wake)
         .where(wake.c.change_id == held.change_id, wake.c.fence == held.fence)
-        .values(lease_until=None, owner=None, due_at=due_at)
+        .values(lease_until=None, owner=None, due_at=_next(held, now, due_at))
     )
 
 
-def _due(now: datetime, format_: int) -> sa.ColumnElement[bool]:
+def _next(held: Claim, now: datetime, due_at: datetime) -> sa.Case[datetime]:
+    return sa.case((wake.c.pokes == held.pokes, sa.literal(due_at, Instant)), else_=sa.literal(now, Instant))
+
+
+def _due(now: datetime, shared: datetime, format_: int) -> sa.ColumnElement[bool]:
     return sa.and_(
         wake.c.due_at <= now,
-        sa.or_(wake.c.lease_until.is_(None), wake.c.lease_until < now),
+        sa.or_(wake.c.lease_until.is_(None), wake.c.lease_until < shared),
         wake.c.needs_format <= format_,
     )

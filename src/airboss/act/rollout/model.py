@@ -52,6 +52,8 @@ class Run:
     step: int = 0
     started_at: datetime | None = None
     step_started_at: datetime | None = None
+    moving_since: datetime | None = None
+    """Since when the exposure of this step is on its way; None once it stands."""
     reached_at: datetime | None = None
     extensions: int = 0
     drifts: int = 0
@@ -77,7 +79,7 @@ class Run:
     def stored(self) -> dict[str, Json]:
         """Return the run as plain JSON."""
         value: dict[str, Any] = asdict(self)
-        for key in ("started_at", "step_started_at", "reached_at", "rollback_started_at", "verify_started_at"):
+        for key in _TIMES:
             value[key] = _time(value[key])
         if self.hold is not None:
             value["hold"]["since"] = _time(self.hold.since)
@@ -90,8 +92,8 @@ def read_run(value: Mapping[str, Any]) -> Run:
     if value["format"] != FORMAT:
         raise Refused(f"run format {value['format']} needs a newer server", code="format-newer")
     given: dict[str, Any] = dict(value)
-    for key in ("started_at", "step_started_at", "reached_at", "rollback_started_at", "verify_started_at"):
-        given[key] = _read_time(given[key])
+    for key in _TIMES:
+        given[key] = _read_time(given.get(key))
     if given["hold"] is not None:
         hold = given["hold"]
         given["hold"] = Hold(
@@ -99,6 +101,16 @@ def read_run(value: Mapping[str, Any]) -> Run:
         )
     given["baselines"] = {name: Baseline(**baseline) for name, baseline in given["baselines"].items()}
     return Run(**given)
+
+
+_TIMES: Final = (
+    "started_at",
+    "step_started_at",
+    "moving_since",
+    "reached_at",
+    "rollback_started_at",
+    "verify_started_at",
+)
 
 
 def _time(at: datetime | None) -> str | None:
@@ -122,6 +134,10 @@ class Seen:
     """Who answered the question a step or a hold asks, if somebody did."""
     skipped_by: str | None = None
     """Who ordered this step to be skipped."""
+    fault: str | None = None
+    """What the target said when it was last asked for the exposure that is wanted, None if it accepted."""
+    reverts: Mapping[str, int] = field(default_factory=dict)
+    """By unit: how many reverts were accepted and had their time. One that is away all the same needs another."""
     settled: bool = True
     """No effect begun earlier can still arrive: its lease and its deadline have passed."""
 
@@ -135,7 +151,7 @@ class Want:
     exposure: Exposure | None = None
 
     again: int = 0
-    """Counts drifts mended and rollbacks retried, so that the same exposure can be asked for anew."""
+    """Counts drifts mended and reverts that did not hold, so that the same exposure can be asked for anew."""
 
     def key(self, change_id: str, attempt: int) -> str:
         """Return the idempotency key: the same want has the same one, however often it is looked at."""

@@ -127,6 +127,10 @@ class Plan:
                 return step
         return None
 
+    def exposing_at(self, index: int) -> int:
+        """Return the step whose exposure is in force at a step; a plan begins with an exposure."""
+        return next(number for number in range(index, -1, -1) if isinstance(self.steps[number], Expose))
+
     def next_share(self, index: int) -> float:
         """Return the share (0–1] the next exposure of the same unit would have; 1 at its last step."""
         here = self.exposing(index)

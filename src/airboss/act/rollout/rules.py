@@ -32,14 +32,8 @@ def worst(answers: Iterable[Answer]) -> Outcome:
 
 def begin(plan: Plan, run: Run, now: datetime) -> Ruling:
     """Start the first step. The baselines must be known."""
-    started = replace(run, step=0, started_at=now, step_started_at=now, reached_at=None)
+    started = replace(run, step=0, started_at=now, step_started_at=now, moving_since=now, reached_at=None)
     return Ruling(run=started, facts=(("rollout.started", {"units": sorted(run.baselines)}), _step_fact(plan, started)))
-
-
-def hold_start(run: Run, why: str, now: datetime) -> Run:
-    """Return a run that was not begun, because of what is said."""
-    since = run.hold.since if run.hold is not None else now
-    return replace(run, hold=Hold(kind="policy", since=since, sentence=why))
 
 
 def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
@@ -48,34 +42,53 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     exposing = plan.exposing(run.step)
     if exposing is None:
         raise AssertionError("a plan begins with an exposure")
-    observation = seen.units.get(exposing.unit)
     facts: Facts = []
     told = _tell_verdicts(run, seen.answers, facts)
-
     failed = [answer for answer in seen.answers if answer.outcome == "fail"]
     if failed:
         return _convict(told, failed, facts, now)
-    if observation is None:
-        return _trouble(plan, told, "error", f"the target of {exposing.unit} does not answer", facts, now)
-    if not observation.healthy:
-        return _trouble(plan, told, "error", observation.sentence or f"{exposing.unit} is not healthy", facts, now)
-    wanted = Exposure(new_percent=exposing.percent)
-    if abs(observation.exposure.new_percent - exposing.percent) > SAME_PERCENT:
-        return _converge(told, exposing, observation, wanted, facts)
-    if told.reached_at is None:
-        told = replace(told, reached_at=now)
-        facts.append(("exposure.reached", {"unit": exposing.unit, "percent": exposing.percent, "step": told.step + 1}))
-    if exposing.percent > 0 and observation.new_digest != plan.unit(exposing.unit).digest:
-        runs = observation.new_digest or "nothing"
-        sentence = f"{exposing.unit} runs {runs}, which is not what was approved"
-        return _trouble(plan, told, "error", sentence, facts, now)
-
+    told, unmet = _standing(plan, told, exposing, seen, facts, now)
+    if unmet is not None:
+        return unmet
     if seen.skipped_by is not None:
         facts.append(("step.skipped", {"step": told.step + 1, "by": seen.skipped_by}))
         return _advance(plan, told, seen, facts, now)
     if isinstance(step, Ask):
         return _asking(plan, told, step, seen, facts, now)
     return _baking(plan, told, step, seen, facts, now)
+
+
+def _standing(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> tuple[Run, Ruling | None]:
+    """Return the run with the exposure standing as wanted, or what to do because it does not.
+
+    It stands when the target answers, is healthy, shows the wanted share, and runs what was approved: nothing counts
+    towards a step before, and none of it is carried over when the exposure was lost in between.
+    """
+    observation = seen.units.get(step.unit)
+    if observation is None:
+        return run, _trouble(plan, run, "error", f"the target of {step.unit} does not answer", facts, now)
+    if not observation.healthy:
+        sentence = observation.sentence or f"{step.unit} is not healthy"
+        return run, _trouble(plan, run, "error", sentence, facts, now)
+    if abs(observation.exposure.new_percent - step.percent) > SAME_PERCENT:
+        return run, _converge(plan, run, step, seen, facts, now)
+    if step.percent > 0 and observation.new_digest != plan.unit(step.unit).digest:
+        runs = observation.new_digest or "nothing"
+        run = _lost(run, step, observation, facts, now)
+        return run, _trouble(plan, run, "error", f"{step.unit} runs {runs}, which is not what was approved", facts, now)
+    if run.reached_at is None:
+        run = replace(run, reached_at=now, moving_since=None)
+        facts.append(("exposure.reached", {"unit": step.unit, "percent": step.percent, "step": run.step + 1}))
+    return run, None
+
+
+def _lost(run: Run, step: Expose, seen: Observation, facts: Facts, now: datetime) -> Run:
+    """Say that an exposure that stood does so no longer."""
+    if run.reached_at is None:
+        return run
+    body = {"unit": step.unit, "wanted": step.percent, "observed": seen.exposure.new_percent, "runs": seen.new_digest}
+    facts.append(("exposure.drifted", body))
+    return replace(run, reached_at=None, moving_since=now, drifts=run.drifts + 1)
 
 
 def _baking(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> Ruling:
@@ -155,31 +168,37 @@ def _advance(plan: Plan, run: Run, seen: Seen, facts: Facts, now: datetime) -> R
         step_started_at=now,
         # A question keeps the exposure it found, and with it the moment that was reached.
         reached_at=run.reached_at if isinstance(following, Ask) else None,
+        moving_since=None if isinstance(following, Ask) else now,
         extensions=0,
-        drifts=0,
         hold=None,
         verdicts={},
     )
     facts.append(_step_fact(plan, begun))
     if isinstance(following, Ask):
         return Ruling(run=begun, facts=tuple(facts), sentence=f"Waiting for {following.group} to say go on")
-    want = Want(kind="apply", unit=following.unit, exposure=Exposure(new_percent=following.percent))
+    want = Want(kind="apply", unit=following.unit, exposure=Exposure(new_percent=following.percent), again=begun.drifts)
     return Ruling(run=begun, wants=(want,), facts=tuple(facts), sentence=f"Moving to {following.percent:g} %")
 
 
-def _converge(run: Run, step: Expose, seen: Observation, wanted: Exposure, facts: Facts) -> Ruling:
-    """Observed is not wanted: ask for it again, and say so when it had been there before."""
-    if run.reached_at is not None:
-        facts.append(
-            (
-                "exposure.drifted",
-                {"unit": step.unit, "wanted": step.percent, "observed": seen.exposure.new_percent},
-            )
-        )
-        run = replace(run, reached_at=None, drifts=run.drifts + 1)
-    sentence = f"Moving {step.unit} from {seen.exposure.new_percent:g} % to {step.percent:g} %"
-    want = Want(kind="apply", unit=step.unit, exposure=wanted, again=run.drifts)
-    return Ruling(run=run, wants=(want,), facts=tuple(facts), sentence=sentence, look_in_s=LOOK_S / 2)
+def _converge(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> Ruling:
+    """Observed is not wanted: ask for it (again), and say so when it had been there before.
+
+    A target that refuses, or has not moved in the time the step may take, holds the rollout while it is asked on; at
+    the deadline of a hold it is taken back, so a rollout never waits for a target for ever.
+    """
+    observation = seen.units[step.unit]
+    if observation is None:
+        raise AssertionError("a target that did not answer cannot be asked for more")
+    run = _lost(run, step, observation, facts, now)
+    want = Want(kind="apply", unit=step.unit, exposure=Exposure(new_percent=step.percent), again=run.drifts)
+    moving = f"{step.unit} from {observation.exposure.new_percent:g} % to {step.percent:g} %"
+    since = run.moving_since or _known(run.step_started_at)
+    late = now >= since + timedelta(seconds=step.most_s)
+    if seen.fault is None and not late:
+        return Ruling(run=run, wants=(want,), facts=tuple(facts), sentence=f"Moving {moving}", look_in_s=LOOK_S / 2)
+    why = f"the target did not move {moving}: {seen.fault or f'not within {step.most_s:g} s'}"
+    ruling = _trouble(plan, run, "error", why, facts, now)
+    return ruling if ruling.move != "stay" else replace(ruling, wants=(want,))
 
 
 def _inconclusive(plan: Plan, run: Run, why: str, seen: Seen, facts: Facts, now: datetime) -> Ruling:
@@ -283,7 +302,9 @@ def taking_back(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     wanted: list[Want] = []
     for wave in plan.reverse(touched):
         wanted += [
-            Want(kind="revert", unit=name) for name in wave if name in away and not _dependants(plan, name) & stuck
+            Want(kind="revert", unit=name, again=seen.reverts.get(name, 0))
+            for name in wave
+            if name in away and not _dependants(plan, name) & stuck
         ]
         stuck |= {name for name in wave if name in away}
     sentence = (
@@ -293,23 +314,34 @@ def taking_back(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
 
 
 def verifying(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
-    """At full exposure: gates without a baseline keep watching for the time the plan says."""
+    """At full exposure: gates without a baseline keep watching for the time the plan says.
+
+    The time begins anew when the exposure was lost in between.
+    """
+    exposing = plan.exposing(run.step)
+    if exposing is None:
+        raise AssertionError("a plan begins with an exposure")
     facts: Facts = []
     told = _tell_verdicts(run, seen.answers, facts)
     failed = [answer for answer in seen.answers if answer.outcome == "fail"]
     if failed:
         return _convict(told, failed, facts, now)
+    told, unmet = _standing(plan, told, exposing, seen, facts, now)
+    if unmet is not None:
+        return unmet
+    if run.reached_at is None:
+        told = replace(told, verify_started_at=now)
     elapsed = (now - _known(told.verify_started_at)).total_seconds()
     outcome = worst(seen.answers)
-    if elapsed >= plan.verify_s and outcome == "pass":
-        facts.append(("rollout.verified", {"after_s": elapsed, "answers": [a.stored() for a in seen.answers]}))
-        return Ruling(run=told, move="complete", facts=tuple(facts), sentence="Completed")
     if outcome == "error":
         sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
         return _trouble(plan, told, "error", sentence, facts, now)
-    if told.hold is not None and told.hold.kind == "error":
-        facts.append(("hold.ended", {"kind": "error", "step": told.step + 1}))
+    if told.hold is not None and (outcome == "pass" or told.hold.kind == "error"):
+        facts.append(("hold.ended", {"kind": told.hold.kind, "step": told.step + 1}))
         told = replace(told, hold=None)
+    if elapsed >= plan.verify_s and outcome == "pass":
+        facts.append(("rollout.verified", {"after_s": elapsed, "answers": [a.stored() for a in seen.answers]}))
+        return Ruling(run=told, move="complete", facts=tuple(facts), sentence="Completed")
     if outcome == "inconclusive" and elapsed >= 4 * plan.verify_s:
         why = next((a.sentence for a in seen.answers if a.outcome == "inconclusive"), "")
         return _trouble(plan, told, "inconclusive", why, facts, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -111,8 +111,8 @@ class Rollouts:
                 )
             _check(command.verb, change)
             self._check_seat(tx.connection, command.verb, change, actor)
-            waiting = repo.waiting_commands(tx.connection, change.id)
-            if any(one.verb == command.verb for one in waiting):
+            step = None if change.run is None else read_run(_stored(change.run)["run"]).step
+            if _given_already(repo.waiting_commands(tx.connection, change.id), command.verb, step):
                 return change
             now = self._clock.now()
             new = repo.Command(
@@ -123,6 +123,7 @@ class Rollouts:
                 actor_name=actor.name,
                 reason=self._journal.text(tx, reason) if reason else "",
                 at=now,
+                step=step,
             )
             repo.give(tx, new)
             body = {"command": new.id, "verb": new.verb, "reason": new.reason or None, "via": actor.via}
@@ -180,6 +181,13 @@ class Rollouts:
             )
             for row in rows
         ]
+
+
+def _given_already(waiting: Sequence[repo.Command], verb: str, step: int | None) -> bool:
+    """Return whether an order would say again what waits to be done. Of pause and resume the last word counts."""
+    if verb in ("pause", "resume"):
+        return [one.verb for one in waiting if one.verb in ("pause", "resume")][-1:] == [verb]
+    return any((one.verb, one.step) == (verb, step) for one in waiting)
 
 
 def _check(verb: str, change: Change) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from airboss.act.flags import Flags, FlagState
 from airboss.act.targets.model import Baseline, Exposure, Observation, UnitRef
 from airboss.kernel.clock import Clock
+from airboss.kernel.errors import Refused
 from airboss.people.access import SYSTEM
 from airboss.records.store import Store
 
@@ -20,8 +21,18 @@ class FlagTarget:
         self._clock = clock
 
     async def prepare(self, unit: UnitRef, *, key: str) -> Baseline:  # noqa: ARG002 - nothing is written
-        """Return that nobody has the new side of this change yet, and which definition that is true of."""
+        """Return that nobody has the new side of this change yet, and which definition that is true of.
+
+        Raises Refused, naming it, while another change holds the ramp.
+        """
         state = await self._state(unit)
+        holder = await asyncio.to_thread(self._holder, unit)
+        if holder is not None and holder != unit.change_id:
+            raise Refused(
+                f"flag {state.flag} is being ramped in {unit.environment} by change {holder}",
+                code="flag-ramped",
+                way_out=f"wait for {holder}, or abort it",
+            )
         return Baseline(new_percent=0.0, digest=state.digest, detail={"variant": unit.params["old"]})
 
     async def apply(self, unit: UnitRef, exposure: Exposure, *, key: str) -> None:
@@ -71,6 +82,11 @@ class FlagTarget:
             )
 
         await asyncio.to_thread(act)
+
+    def _holder(self, unit: UnitRef) -> str | None:
+        with self._store.read() as connection:
+            active = self._flags.get(connection, unit.params["name"]).active(unit.environment)
+        return None if active is None else active.change_id
 
     async def _state(self, unit: UnitRef) -> FlagState:
         def read() -> FlagState:
