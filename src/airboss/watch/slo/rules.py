@@ -1,0 +1,195 @@
+"""Budgets and burn rates, from summed counts. Pure: counts and the time are arguments. Missing data is not zero."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from airboss.kernel.errors import Invalid
+from airboss.watch.slo.model import (
+    RULES_30D,
+    Answer,
+    BudgetStatus,
+    BurnAnswer,
+    BurnRule,
+    Indicator,
+    IndicatorKind,
+    Objective,
+    Slo,
+)
+from airboss.watch.telemetry import WindowCounts, bin_lower_us
+
+_PERIOD: Final = timedelta(days=30)
+_LEAST_OBSERVED: Final = 0.8
+"""Part of the short window that must have been watched."""
+_SLACK: Final = 1e-9
+"""Relative, for 0.1 / (1 − 0.9) is not 1 in binary."""
+
+
+def events(indicator: Indicator, objective: Objective, counts: WindowCounts) -> tuple[int, int] | None:
+    """Return (total, bad) events of a window, None when durations were not kept for it.
+
+    A duration limit inside a histogram bin is rounded down to the bin's start, so bad is never too small (by at most one
+    bin, 9 % of the limit).
+    """
+    if indicator.kind is IndicatorKind.STATUS:
+        return counts.total, counts.bad
+    if counts.hist is None or objective.limit_us is None:
+        return None
+    # The edge itself is good: +1e-9 keeps log2 of an exact edge from falling below it.
+    good_bins = min(max(math.floor(8 * math.log2(objective.limit_us) + 1e-9), 0), len(counts.hist))
+    return counts.total, counts.total - int(counts.hist[:good_bins].sum())
+
+
+def effective_limit_us(objective: Objective) -> float | None:
+    """Return the duration that is in fact held against: the start of the bin the limit lies in."""
+    if objective.limit_us is None:
+        return None
+    return bin_lower_us(max(math.floor(8 * math.log2(objective.limit_us) + 1e-9), 0))
+
+
+def budget(slo: Slo, objective: Objective, indicator: Indicator, counts: WindowCounts) -> BudgetStatus:
+    """Return how much of the error budget is spent, by events summed over the window."""
+    found = events(indicator, objective, counts)
+    total, bad = found or (0, 0)
+    known = found is not None and total > 0
+    spent = bad / (total * objective.allowed) if known else None
+    if found is None:
+        sentence = f"The budget of {slo.name} is unknown: durations are not kept for {_told(counts.window)}."
+    elif spent is None:
+        sentence = f"The budget of {slo.name} is unknown: no events in {_told(counts.window)}."
+    else:
+        sentence = (
+            f"{slo.name} has {1 - spent:.1%} of its budget left: {bad:,} of {total:,} events were bad "
+            f"in {_told(counts.window)}, {total * objective.allowed:,.1f} are allowed."
+        )
+        if counts.observed < _LEAST_OBSERVED * counts.window:
+            sentence += f" Only {_told(counts.observed)} of it were observed."
+    return BudgetStatus(
+        slo=slo.name,
+        objective=objective.name,
+        target=objective.target,
+        window=slo.window,
+        known=known,
+        total=total,
+        bad=bad,
+        spent=spent,
+        left=None if spent is None else 1 - spent,
+        observed=counts.observed,
+        sentence=sentence,
+    )
+
+
+def burn_rate(total: int, bad: int, objective: Objective) -> float | None:
+    """Return how many times faster than allowed the budget burns; None without events."""
+    return bad / total / objective.allowed if total else None
+
+
+def rules_for(window: timedelta) -> tuple[BurnRule, ...]:
+    """Return the burn rules for an SLO window: the same shares of budget in the same times (factor ∝ window)."""
+    return tuple(replace(rule, factor=rule.factor * (window / _PERIOD)) for rule in RULES_30D)
+
+
+def check_rule(rule: BurnRule, objective: Objective) -> None:
+    """Raise Invalid for a rule that could never fail: every event bad burns at 1 / (1 − target), and that is not enough."""
+    if rule.factor * objective.allowed >= 1:
+        raise Invalid(
+            f"burn rule {rule.name} can never fail: at a target of {objective.target:.10g} the fastest burn is "
+            f"{1 / objective.allowed:.4g}, below its factor {rule.factor:.4g}",
+            code="burn-rule-cannot-fail",
+            way_out="lower the factor, or raise the target",
+        )
+    if not timedelta() < rule.short < rule.long:
+        raise Invalid(
+            f"burn rule {rule.name} has a short window of {rule.short} and a long one of {rule.long}",
+            code="burn-rule-windows",
+            way_out="make the long window longer than the short one",
+        )
+
+
+def judge_burn(
+    slo: Slo,
+    objective: Objective,
+    indicator: Indicator,
+    rule: BurnRule,
+    *,
+    long: WindowCounts,
+    short: WindowCounts,
+    newest: datetime | None,
+    now: datetime,
+    max_age: timedelta,
+) -> BurnAnswer:
+    """Say whether the budget burns too fast: fail when both windows do, error on stale data, inconclusive on too little.
+
+    Raises Invalid for a rule that cannot fail, and AssertionError when the windows are not the rule's.
+    """
+    check_rule(rule, objective)
+    assert (long.window, short.window) == (rule.long, rule.short), "the counts are of the rule's windows"
+    found_long, found_short = events(indicator, objective, long), events(indicator, objective, short)
+    total_long, bad_long = found_long or (0, 0)
+    total_short, bad_short = found_short or (0, 0)
+    burn_long, burn_short = burn_rate(total_long, bad_long, objective), burn_rate(total_short, bad_short, objective)
+    age = None if newest is None else now - newest
+    held = rule.factor * (1 - _SLACK)
+    burning = burn_long is not None and burn_long >= held and burn_short is not None and burn_short >= held
+    numbers = (
+        f"{slo.name} burns {_rate(burn_long)} over {_told(rule.long)} and {_rate(burn_short)} over {_told(rule.short)}; "
+        f"the bound is {rule.factor:.4g}"
+    )
+    if age is None or age > max_age:
+        answer = Answer.ERROR
+        told = "there are none" if age is None else f"the newest is {_told(age)} old"
+        sentence = f"{slo.name} cannot be judged: samples may be {_told(max_age)} old, and {told}."
+    elif found_long is None or found_short is None:
+        answer, sentence = Answer.ERROR, f"{slo.name} cannot be judged: durations are not kept for {_told(rule.long)}."
+    elif short.observed < _LEAST_OBSERVED * rule.short:
+        answer = Answer.INCONCLUSIVE
+        sentence = f"{slo.name} was observed for only {_told(short.observed)} of the last {_told(rule.short)}."
+    elif total_long < rule.least_events or not total_short:
+        answer = Answer.INCONCLUSIVE
+        sentence = (
+            f"{numbers}, with {total_long:,} and {total_short:,} events; at least {rule.least_events:,} are needed."
+        )
+    elif burning and bad_long < rule.least_bad:
+        answer = Answer.INCONCLUSIVE
+        sentence = f"{numbers}, by only {bad_long} bad of {total_long:,} events; {rule.least_bad} are needed to fail."
+    elif burning:
+        answer = Answer.FAIL
+        sentence = f"{numbers}: {bad_long:,} of {total_long:,} and {bad_short:,} of {total_short:,} events were bad."
+    else:
+        answer = Answer.PASS
+        sentence = f"{numbers}; {bad_long:,} of {total_long:,} events were bad."
+    return BurnAnswer(
+        answer=answer,
+        slo=slo.name,
+        objective=objective.name,
+        rule=rule.name,
+        bound=rule.factor,
+        burn_long=burn_long,
+        burn_short=burn_short,
+        total_long=total_long,
+        bad_long=bad_long,
+        total_short=total_short,
+        bad_short=bad_short,
+        newest=newest,
+        age=age,
+        sentence=sentence,
+    )
+
+
+def _rate(burn: float | None) -> str:
+    return "at an unknown rate" if burn is None else f"{burn:.3g}×"
+
+
+def _told(length: timedelta) -> str:
+    """Return a length of time as a person says it: 28 d, 90 min, 5 s."""
+    seconds = length.total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f} {unit}"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,217 @@
+"""Budgets and burn gates: right numbers, and never a number made of nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airboss.kernel.errors import Invalid, Unavailable
+from airboss.testing.telemetry import ListedExposures
+from airboss.watch.slo import (
+    FAST,
+    RULES_30D,
+    Answer,
+    BurnAnswer,
+    BurnRule,
+    Indicator,
+    IndicatorKind,
+    Objective,
+    Objectives,
+    Slo,
+    budget,
+    check_rule,
+    effective_limit_us,
+    events,
+    judge_burn,
+    rules_for,
+)
+from airboss.watch.telemetry import TelemetryReader, TelemetrySettings, WindowCounts, bin_index, open_bucket_store
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+OBJECTIVE = Objective(name="no errors", target=0.999, limit_us=None)
+STATUS = Indicator(name="errors", kind=IndicatorKind.STATUS, service="checkout", environment=None)
+DURATION = Indicator(name="latency", kind=IndicatorKind.DURATION, service="checkout", environment=None)
+SLO = Slo(
+    name="availability",
+    service="checkout",
+    indicator=STATUS,
+    indicator_ref=None,
+    window=timedelta(days=28),
+    objectives=(OBJECTIVE,),
+)
+
+
+def counts(
+    window: timedelta, total: int, bad: int, *, observed: timedelta | None = None, hist: np.ndarray | None = None
+) -> WindowCounts:
+    return WindowCounts(
+        window=window,
+        start=NOW - window,
+        end=NOW,
+        total=total,
+        bad=bad,
+        hist=hist,
+        observed=window if observed is None else observed,
+    )
+
+
+def test_a_budget_is_spent_by_summed_events() -> None:
+    """Half of the allowed bad events is half of the budget, whatever the hours they fell in."""
+    status = budget(SLO, OBJECTIVE, STATUS, counts(SLO.window, 1_000_000, 500))
+    assert status.known
+    assert status.spent == pytest.approx(0.5)
+    assert status.left == pytest.approx(0.5)
+    assert "50.0% of its budget left: 500 of 1,000,000" in status.sentence
+
+
+def test_an_overspent_budget_is_negative_and_not_cut_off() -> None:
+    """Three times the budget leaves minus two budgets."""
+    left = budget(SLO, OBJECTIVE, STATUS, counts(SLO.window, 1_000_000, 3_000)).left
+    assert left == pytest.approx(-2)
+
+
+def test_no_events_is_an_unknown_budget() -> None:
+    """Without events the budget is neither full nor NaN: it is unknown."""
+    status = budget(SLO, OBJECTIVE, STATUS, counts(SLO.window, 0, 0))
+    assert (status.known, status.spent, status.left) == (False, None, None)
+    assert "unknown" in status.sentence
+
+
+def test_what_was_not_observed_is_told() -> None:
+    """A budget over a window that was mostly not watched says so."""
+    status = budget(SLO, OBJECTIVE, STATUS, counts(SLO.window, 100, 0, observed=timedelta(hours=2)))
+    assert "Only 2 h of it were observed" in status.sentence
+
+
+def test_durations_are_counted_by_bins_and_never_too_kindly() -> None:
+    """What took longer than the limit is bad; a limit inside a bin counts that whole bin as bad, one on an edge is exact."""
+    hist = np.bincount(bin_index(np.array([1_000.0, 300_000.0, 310_000.0, 900_000.0])), minlength=288)
+    window = counts(timedelta(hours=1), 4, 0, hist=hist)
+    inside = Objective(name="fast", target=0.9, limit_us=305_000.0)
+    assert events(DURATION, inside, window) == (4, 3)
+    assert 280_000 < (effective_limit_us(inside) or 0) <= 305_000
+    edge = Objective(name="fast", target=0.9, limit_us=2.0**18)
+    assert effective_limit_us(edge) == 2.0**18
+    assert events(DURATION, edge, window) == (4, 3)
+    assert events(DURATION, Objective(name="slow", target=0.9, limit_us=1e12), window) == (4, 0)
+    assert events(DURATION, inside, counts(timedelta(days=28), 4, 0)) is None
+    assert not budget(SLO, inside, DURATION, counts(timedelta(days=28), 4, 0)).known
+
+
+def judge(
+    long: tuple[int, int],
+    short: tuple[int, int],
+    *,
+    age_s: float | None = 5,
+    observed_s: float = 300,
+    rule: BurnRule = FAST,
+) -> BurnAnswer:
+    return judge_burn(
+        SLO,
+        OBJECTIVE,
+        STATUS,
+        rule,
+        long=counts(rule.long, *long),
+        short=counts(rule.short, *short, observed=timedelta(seconds=observed_s)),
+        newest=None if age_s is None else NOW - timedelta(seconds=age_s),
+        now=NOW,
+        max_age=timedelta(seconds=60),
+    )
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "expected"),
+    [
+        ((10_000, 10), (1_000, 1), Answer.PASS),
+        ((10_000, 144), (1_000, 100), Answer.FAIL),
+        ((10_000, 143), (1_000, 100), Answer.PASS),
+        ((10_000, 500), (1_000, 14), Answer.PASS),
+        ((10_000, 0), (1_000, 0), Answer.PASS),
+        ((99, 99), (50, 50), Answer.INCONCLUSIVE),
+        ((100, 2), (10, 2), Answer.INCONCLUSIVE),
+        ((100, 3), (10, 3), Answer.FAIL),
+        ((1_000, 900), (0, 0), Answer.INCONCLUSIVE),
+        ((0, 0), (0, 0), Answer.INCONCLUSIVE),
+    ],
+)
+def test_the_burn_gate(long: tuple[int, int], short: tuple[int, int], expected: Answer) -> None:
+    """Both windows must burn at the factor; little traffic and few bad events decide nothing."""
+    answer = judge(long, short)
+    assert answer.answer is expected
+    assert (answer.total_long, answer.bad_long, answer.total_short, answer.bad_short) == (*long, *short)
+    assert answer.bound == 14.4
+    assert answer.sentence.startswith("availability ")
+    assert "nan" not in answer.sentence
+
+
+@pytest.mark.parametrize("age_s", [None, 61.0])
+def test_stale_data_is_an_error_even_if_it_looks_bad(age_s: float | None) -> None:
+    """Old or absent samples neither pass nor fail: the gate cannot see."""
+    answer = judge((10_000, 5_000), (1_000, 500), age_s=age_s)
+    assert answer.answer is Answer.ERROR
+    assert answer.age == (None if age_s is None else timedelta(seconds=age_s))
+
+
+def test_a_receiver_that_was_away_decides_nothing() -> None:
+    """When the short window was mostly not watched, its counts are not evidence."""
+    assert judge((10_000, 5_000), (1_000, 500), observed_s=100).answer is Answer.INCONCLUSIVE
+
+
+def test_durations_that_are_not_kept_are_an_error() -> None:
+    """A duration objective over a window without histograms cannot be judged."""
+    answer = judge_burn(
+        SLO, Objective(name="fast", target=0.999, limit_us=1e5), DURATION, FAST, long=counts(FAST.long, 1000, 0),
+        short=counts(FAST.short, 100, 0), newest=NOW, now=NOW, max_age=timedelta(seconds=60),
+    )  # fmt: skip
+    assert answer.answer is Answer.ERROR
+
+
+def test_a_gate_that_cannot_fail_is_refused() -> None:
+    """At a target of 90 % everything bad burns ten times as fast as allowed, so 14.4 would never be reached."""
+    with pytest.raises(Invalid) as caught:
+        check_rule(FAST, Objective(name="lax", target=0.9, limit_us=None))
+    assert caught.value.code == "burn-rule-cannot-fail"
+    assert "10" in caught.value.detail
+    with pytest.raises(Invalid):
+        check_rule(BurnRule(name="odd", factor=2, long=FAST.short, short=FAST.long), OBJECTIVE)
+    for rule in RULES_30D:
+        check_rule(rule, OBJECTIVE)
+
+
+def test_rules_scale_with_the_window() -> None:
+    """For a week's budget the same share of it burns at a factor 30/7 times smaller; 30 days give the table itself."""
+    assert [rule.factor for rule in rules_for(timedelta(days=30))] == [14.4, 6.0, 3.0, 1.0]
+    assert rules_for(timedelta(days=7))[0].factor == pytest.approx(14.4 * 7 / 30)
+
+
+@given(
+    total=st.integers(1, 10**9), share=st.floats(0, 1), cuts=st.lists(st.floats(0, 1), max_size=5), target=st.floats(0.5, 0.99999)
+)  # fmt: skip
+def test_left_and_spent_make_one(total: int, share: float, cuts: list[float], target: float) -> None:
+    """Whatever the counts, spent and left are finite and add to one, and more bad events never leave more."""
+    objective = Objective(name="x", target=target, limit_us=None)
+    bad = int(total * share)
+    status = budget(SLO, objective, STATUS, counts(SLO.window, total, bad))
+    assert status.spent is not None
+    assert status.left is not None
+    assert status.spent + status.left == pytest.approx(1)
+    for cut in cuts:
+        less = budget(SLO, objective, STATUS, counts(SLO.window, total, int(bad * cut))).left
+        assert less is not None
+        assert less >= status.left
+
+
+def test_a_store_that_does_not_answer_is_an_error_of_the_gate(tmp_path: object) -> None:
+    """The gate answers error when telemetry is away; a budget raises, for it has no answer to give."""
+    store = open_bucket_store(f"sqlite:///{tmp_path}/no/such/folder.db")
+    objectives = Objectives(TelemetryReader(store, ListedExposures(), TelemetrySettings()))
+    answer = objectives.burn(SLO, STATUS, "production", now=NOW)
+    assert answer.answer is Answer.ERROR
+    assert "does not answer" in answer.sentence
+    with pytest.raises(Unavailable):
+        objectives.budgets(SLO, STATUS, "production", now=NOW)
+    store.close()
