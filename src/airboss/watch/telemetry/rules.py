@@ -58,7 +58,7 @@ class Sealing:
 
 def fate(start_us: int, end_us: int, boots: Sequence[Boot], *, now_us: int, sealing: Sealing) -> Fate:
     """Say whether the bucket [start, end) is whole: at least one ingester lived through it to its sealing, and none
-    started or died meanwhile.
+    started in it or died meanwhile.
 
     A boot has written the final value of a bucket once its last flush was taken at or after the sealing. Between its last
     flush and its death an ingester may have counted what is lost, so it dies somewhere in [last flush, + 2 flush times].
@@ -68,12 +68,12 @@ def fate(start_us: int, end_us: int, boots: Sequence[Boot], *, now_us: int, seal
         return Fate.OPEN
     lived, pending = False, False
     for boot in boots:
-        if boot.started_us >= end_us:
+        if boot.started_us >= sealed_us:
             continue
-        if boot.started_us > start_us:
+        if start_us < boot.started_us < end_us:
             return Fate.BROKEN
         if boot.last_flush_us >= sealed_us:
-            lived = True
+            lived = lived or boot.started_us <= start_us
         elif boot.ended or now_us - boot.last_flush_us > sealing.dead_after_us:
             if boot.last_flush_us + 2 * sealing.flush_us > start_us:
                 return Fate.BROKEN
@@ -81,9 +81,8 @@ def fate(start_us: int, end_us: int, boots: Sequence[Boot], *, now_us: int, seal
             pending = True
     if pending:
         return Fate.OPEN
-    if lived:
-        return Fate.WHOLE
-    return Fate.BROKEN if now_us - sealed_us > sealing.dead_after_us else Fate.OPEN
+    # Who lived then has told so when it started: nobody can appear who did.
+    return Fate.WHOLE if lived else Fate.BROKEN
 
 
 def grid(start_us: int, end_us: int, width_us: int) -> Iterator[int]:

@@ -172,7 +172,7 @@ def _locate(body: bytes, signal: Signal) -> str:
             else:
                 return place or "body"
         except ValueError:
-            return f"{place or 'body'}, after {max(seen + 1, 0)} {name}"
+            return f"{place or 'body'}, after {seen + 1} {name}"
     return place
 
 
