@@ -1,0 +1,195 @@
+"""Directs the demo: brings the world up, lets the stories be told side by side, measures them, and cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from airboss.demo import report
+from airboss.demo.caller import Away, Refused
+from airboss.demo.nature import FAULTS, SERVICES
+from airboss.demo.people import ADMIN, People, make_people
+from airboss.demo.scene import Scene, Story, StoryStuck
+from airboss.demo.server import Server
+from airboss.demo.stories import stories, tell
+from airboss.demo.world import NotStarted, Traffic, World, documents
+
+FAULT_WORDS: Final = tuple(FAULTS)
+BEAT_S: Final = 0.2
+LOOK_S: Final = 1.0
+BASELINE_S: Final = 12.0
+"""How long the shop's ordinary traffic is watched before anything changes."""
+BASELINE_MOST_S: Final = 60.0
+STAY_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the caller of the demo wants. `data` None takes a fresh folder; `port` 0 a free one."""
+
+    seed: int
+    port: int
+    data: Path | None
+    fault: str
+    stay: bool
+    traffic: Traffic = Traffic()
+
+
+class Board(Protocol):
+    """Shows the demo to whoever watches."""
+
+    def say(self, sentence: str) -> None: ...
+
+    def show(self, told: Sequence[Story], *, elapsed_s: float, up: bool) -> None: ...
+
+    def end(self, lines: Sequence[str]) -> None: ...
+
+
+def direct(wish: Wish, board: Board) -> dict[str, Any]:
+    """Run the demo and return its report. Raises NotStarted when its world does not come up.
+
+    With `wish.stay` it returns only after Ctrl-C, or when the customers' hour is over.
+    """
+    data = _folder(wish.data)
+    board.say(f"The demo's folder is {data}; its people are not real and its secrets lie in it")
+    with World(data / "world") as world:
+        server = Server(world, data, port=wish.port)
+        began = time.monotonic()
+        server.start()
+        server.wait()
+        board.say(f"The server is up: {server.base_url}")
+        people = make_people(server.base_url, data)
+        try:
+            found = _run(wish, board, world, server, people)
+            found["took_s"] = round(time.monotonic() - began, 1)
+            board.end(report.lines(found))
+            if wish.stay:
+                _stay(board, people, server)
+        finally:
+            people.close()
+    return found
+
+
+def _run(wish: Wish, board: Board, world: World, server: Server, people: People) -> dict[str, Any]:
+    files = [{"source": name, "text": text} for name, text in documents()]
+    people[ADMIN].post("/apply", {"files": files, "submit": False, "dry_run": False})
+    seconds = STAY_S if wish.stay else 600.0
+    load = _open_shop(wish, world, server, people, seconds)
+    board.say("Three services and their customers are up: some 1,000 requests a second")
+    _baseline(board, people)
+    scene = Scene(world=world, server=server, people=people)
+    told = stories()
+    try:
+        _tell(scene, told, board)
+    finally:
+        scene.close()
+    board.say("Measuring, and verifying the record offline")
+    return report.measure(wish.fault, wish.seed, told, scene, load)
+
+
+def _folder(wanted: Path | None) -> Path:
+    """Return an empty folder for the demo. Raises NotStarted for one that is not."""
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="airboss-demo-"))
+    if wanted.exists() and any(wanted.iterdir()):
+        raise NotStarted(f"{wanted} is not empty: the demo starts in a folder of its own")
+    wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return wanted.resolve()
+
+
+def _open_shop(wish: Wish, world: World, server: Server, people: People, seconds: float) -> Path:
+    """Start the services together, then their customers."""
+
+    def one(number: int, service: str) -> str:
+        tokens = people.services[service]
+        return world.shop(
+            service,
+            server=server.base_url,
+            otlp=server.otlp_url,
+            flags_token=tokens.flags,
+            otlp_token=tokens.telemetry,
+            fault=wish.fault if service == "pay" else "none",
+            seed=wish.seed * 10 + number,
+            seconds=seconds + 60,
+        )
+
+    with ThreadPoolExecutor(len(SERVICES)) as pool:
+        list(pool.map(one, range(len(SERVICES)), SERVICES))
+    traffic = wish.traffic
+    return world.load(Traffic(rate=traffic.rate, users=traffic.users, seconds=seconds, seed=wish.seed))
+
+
+def _baseline(board: Board, people: People) -> None:
+    """Wait until the server has seen ordinary traffic of every service for a while. Raises NotStarted."""
+    board.say(f"Watching ordinary traffic for {BASELINE_S:.0f} s")
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(Away):
+            seen = people[ADMIN].get("/services")["items"]
+            fresh = [one for one in seen if (one.get("telemetry_age_s") or 1e9) < 10.0]
+            if len(fresh) == len(SERVICES) and time.monotonic() - began >= BASELINE_S:
+                return
+        if time.monotonic() - began > BASELINE_MOST_S:
+            raise NotStarted("the server has not seen the traffic of every service within a minute")
+        time.sleep(BEAT_S)
+
+
+def _tell(scene: Scene, told: Sequence[Story], board: Board) -> None:
+    """Tell all stories, one beat each at a time, until each is done."""
+    began = time.monotonic()
+    under_way = {story.number: (story, tell(scene, story, told)) for story in told}
+    looked = 0.0
+    while under_way:
+        for story, teller in list(under_way.values()):
+            try:
+                next(teller)
+            except StopIteration:
+                pass
+            except (StoryStuck, Refused) as fault:
+                story.stuck = str(fault)
+            else:
+                continue
+            story.done = True
+            del under_way[story.number]
+        if time.monotonic() - looked >= LOOK_S:
+            looked = time.monotonic()
+            if scene.up:
+                _look(scene, told)
+            board.show(told, elapsed_s=looked - began, up=scene.up)
+        time.sleep(BEAT_S)
+    with contextlib.suppress(Away, Refused):
+        _look(scene, told)
+    board.show(told, elapsed_s=time.monotonic() - began, up=scene.up)
+
+
+def _look(scene: Scene, told: Sequence[Story]) -> None:
+    """Read every change that is followed; what does not answer keeps what was last seen."""
+    for story in told:
+        for followed in (story.change, story.again):
+            if followed is not None:
+                with contextlib.suppress(Away):
+                    followed.look(scene.people[ADMIN])
+
+
+def _stay(board: Board, people: People, server: Server) -> None:
+    """Keep everything running until Ctrl-C."""
+    board.say(f"Everything keeps running: {server.base_url}/changes")
+    for handle, link in people.links().items():
+        board.say(f"  {handle:<14} signs in once by {link}")
+    board.say(f"Their tokens lie in {people.secrets}. Ctrl-C ends it all")
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in _hour():
+            server.ready()
+
+
+def _hour() -> Iterator[None]:
+    until = time.monotonic() + STAY_S
+    while time.monotonic() < until:
+        yield
+        time.sleep(1.0)

@@ -1,0 +1,1 @@
+"""The commands, one module a noun. They import nothing heavy until they run."""

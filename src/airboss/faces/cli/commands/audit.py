@@ -1,0 +1,126 @@
+"""`airboss audit …`: verify without trusting the server, and take the record away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airboss.faces.cli.exit_codes import Exit
+from airboss.faces.cli.options import AsJson, api, read_file
+from airboss.faces.cli.problems import Problem
+from airboss.faces.cli.screen import emit, marked, say
+
+app = typer.Typer(no_args_is_help=True, help="Verify the record, and take it away.")
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; standard output otherwise.")]
+
+
+@app.command("verify")
+def verify(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A data folder, a database's file or address, an export, or a pack."),
+    ] = "airboss-data",
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Checkpoints kept elsewhere: only they show a cut-off tail.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="Public key (airboss audit key), or a file that holds it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check every entry, every proof and every state row. Works offline; writes nothing; the server may run.
+
+    Ends with 0 when all is as it was recorded, with 11 when anything was altered, removed, added or reordered.
+    """
+    from airboss.faces.cli.offline import verify_source
+
+    report = verify_source(
+        source,
+        checkpoint=None if checkpoint is None else read_file(checkpoint),
+        keys=[_key(one) for one in key or ()],
+    )
+    if as_json:
+        emit(report)
+    else:
+        _tell(report)
+    return Exit.OK if report["ok"] else Exit.DAMAGED
+
+
+def _key(given: str) -> str:
+    """Return a verification key: the text itself, or the first line of a file that holds one."""
+    path = Path(given)
+    if "+" in given and not path.exists():
+        return given
+    lines = [line.strip() for line in read_file(path).splitlines() if line.strip()]
+    if not lines:
+        raise Problem("it is empty", place=given, exit_code=Exit.USAGE, code="bad-public-key")
+    return lines[0]
+
+
+def _tell(report: dict[str, Any]) -> None:
+    """Write what was looked at and what was found, in words."""
+    from airboss.faces.cli.screen import console
+
+    of = f"{report['size']:,} entries about {report['subjects']:,} subjects"
+    if report["ok"]:
+        console().print(marked("well", f"All is as it was recorded: {of}"))
+    else:
+        count = len(report["findings"]) + report["findings_left_off"]
+        console().print(marked("harmed", f"{count} thing{'s' if count > 1 else ''} not as recorded, in {of}"))
+    say(
+        f"  {report['checkpoints']} checkpoints, {report['signatures']} signatures, "
+        f"{report['states']} state rows, {report['texts']} texts checked"
+    )
+    say(f"  root {report['root']}")
+    for finding in report["findings"]:
+        say(f"  {finding['kind']} at {finding['place']}: {finding['sentence']}")
+    if report["findings_left_off"]:
+        say(f"  and {report['findings_left_off']} more")
+    for caveat in report["caveats"]:
+        say(f"  Not shown by this run: {caveat}")
+
+
+@app.command("export")
+def export(out: Out = None) -> None:
+    """Write the whole journal as JSON lines: facts by position, checkpoints, root."""
+    _write(out, api().lines("/audit/export"))
+
+
+@app.command("checkpoint")
+def checkpoint_(out: Out = None) -> None:
+    """Print the newest signed checkpoint. Keep it elsewhere: it cannot be unsigned."""
+    _write(out, [api().raw("/audit/checkpoint").encode()])
+
+
+@app.command("key")
+def key_(out: Out = None) -> None:
+    """Print the public key of the log. Note it when the log is made."""
+    text = api().raw("/audit/key").strip()
+    _write(out, [text.encode() + b"\n"])
+
+
+@app.command("pack")
+def pack(
+    change: Annotated[str, typer.Argument(metavar="CHANGE", help="The change to take away.")], out: Out = None
+) -> None:
+    """Write one change's facts with their proofs: a file that is verified alone."""
+    _write(out, api().lines(f"/changes/{api().change_id(change)}/evidence-pack"))
+
+
+def _write(out: Path | None, chunks: Any) -> None:
+    if out is None:
+        stream = typer.get_binary_stream("stdout")
+        for chunk in chunks:
+            stream.write(chunk)
+        stream.flush()
+        return
+    parts = iter(chunks)
+    first = next(parts, b"")  # a refusal comes before the file is touched
+    with out.open("wb") as file:
+        file.write(first)
+        for chunk in parts:
+            file.write(chunk)
+    say(str(out))

@@ -1,0 +1,115 @@
+"""`airboss flag …` and `airboss version …`: what production may show, and what may not come back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from airboss.faces.cli.options import AsJson, Reason, answer, api, page
+from airboss.faces.cli.screen import emit, fields, marked, table
+from airboss.faces.cli.words import percent, short_id
+
+app = typer.Typer(no_args_is_help=True, help="Feature flags: look, and the kill switch.")
+versions = typer.Typer(no_args_is_help=True, help="Versions that were taken back and may not start again.")
+
+PRODUCTION: Final = "production"
+Name = Annotated[str, typer.Argument(metavar="FLAG")]
+Environment = Annotated[str, typer.Option("--environment", help="Where.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the flags."""
+    found = api().get("/flags")
+    if as_json:
+        emit(found)
+        return
+    rows = [(one["name"], _state(one), one.get("owner") or "", one.get("purpose") or "") for one in found["items"]]
+    table(("Flag", "State", "Owner", "Purpose"), rows, empty="No flag yet: airboss apply -f flag.yaml", give="Purpose")
+
+
+def _state(flag: dict[str, Any]) -> Any:
+    """Return a flag's state: killed, exposed to a share, or at rest."""
+    state = flag["state"]
+    if state["killed"]:
+        return marked("harmed", "killed")
+    if state["ramp_pct"] is not None:
+        return marked("well", f"ramp at {percent(state['ramp_pct'])}")
+    return marked("waiting", f"everybody has {state['serves']}" if state["serves"] else "at rest")
+
+
+@app.command("show")
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show one flag."""
+    found = api().get(f"/flags/{name}")
+    if as_json:
+        emit(found)
+        return
+    fields(
+        [
+            ("flag", found["name"]),
+            ("state", _state(found)),
+            ("purpose", found["purpose"]),
+            ("owner", found["owner"]),
+            ("services", ", ".join(found["services"])),
+            ("variants", ", ".join(f"{key} = {value}" for key, value in found["variants"].items())),
+            ("remove by", None if found["remove_by"] is None else str(found["remove_by"])),
+            ("killed", None if found["kill"] is None else f"{found['kill']['reason']} ({found['kill']['by']})"),
+            ("digest", found["digest"]),
+        ]
+    )
+    page(f"/flags/{name}")
+
+
+@app.command("kill")
+def kill(name: Name, reason: Reason, environment: Environment = PRODUCTION, as_json: AsJson = False) -> None:
+    """Give everybody the flag's off side at once. Asks no policy; it is recorded with the reason."""
+    found = api().post(f"/flags/{name}/kill", {"reason": reason, "environment": environment})
+    answer(found, as_json=as_json, sentence=f"{name} is off for everybody in {environment}", at=f"/flags/{name}")
+
+
+@app.command("unkill")
+def unkill(name: Name, environment: Environment = PRODUCTION, as_json: AsJson = False) -> None:
+    """Let a killed flag answer again as it did before."""
+    found = api().post(f"/flags/{name}/unkill", {"environment": environment})
+    answer(found, as_json=as_json, sentence=f"{name} answers again", at=f"/flags/{name}")
+
+
+@app.command("export")
+def export() -> None:
+    """Print every definition as flagd reads it (JSON)."""
+    emit(api().get("/flags/export"))
+
+
+@versions.command("list")
+def blocked(as_json: AsJson = False) -> None:
+    """List the versions that were convicted and stay blocked."""
+    found = api().get("/blocked-versions")
+    if as_json:
+        emit(found)
+        return
+    rows = [(one["service"], one["digest"][:19], short_id(one["change_id"]), one["sentence"]) for one in found["items"]]
+    table(("Service", "Digest", "Change", "Why"), rows, empty="No version is blocked.", give="Why")
+
+
+@versions.command("lift")
+def lift(
+    service: Annotated[str, typer.Argument(metavar="SERVICE")],
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="sha256:…, or its beginning.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Let a blocked version start again. Say why: it harmed once."""
+    whole = _digest(service, digest)
+    found = api().post("/blocked-versions/lift", {"service": service, "digest": whole, "reason": reason})
+    value = found or {"service": service, "digest": whole}
+    answer(value, as_json=as_json, sentence=f"{whole[:19]} of {service} may start again", at="/changes")
+
+
+def _digest(service: str, short: str) -> str:
+    """Return the whole digest of a blocked version named by its beginning; an unknown one is left for the server."""
+    named = short if short.startswith("sha256:") else f"sha256:{short}"
+    known = {one["digest"] for one in api().get("/blocked-versions")["items"] if one["service"] == service}
+    found = [one for one in known if one.startswith(named)]
+    return found[0] if len(found) == 1 else named

@@ -1,0 +1,121 @@
+"""Commands that need no server: mint an ID, run a command as part of a change, keep a token."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from airboss.faces.cli import config
+from airboss.faces.cli.exit_codes import Exit
+from airboss.faces.cli.options import WAY, AsJson
+from airboss.faces.cli.problems import Problem
+from airboss.faces.cli.screen import emit, say
+
+ids = typer.Typer(no_args_is_help=True, help="IDs of changes, minted anywhere.")
+
+
+def fresh_change_id() -> str:
+    """Return a new ID of a change, from this machine's clock and chance."""
+    from airboss.kernel.clock import SystemClock
+    from airboss.kernel.ids import SystemChance, TimeOrderedIds
+
+    return TimeOrderedIds(SystemClock(), SystemChance()).new("chg")
+
+
+@ids.command("new")
+def new(
+    as_json: AsJson = False,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")] = 1,
+) -> None:
+    """Mint the ID of a change to come, for a commit message or a change's metadata. Works without a server."""
+    minted = [fresh_change_id() for _ in range(count)]
+    if as_json:
+        emit({"ids": minted})
+    else:
+        say("\n".join(minted))
+
+
+def exec_(
+    change: Annotated[str, typer.Option("--change", help="The whole ID of the change; AIRBOSS_CHANGE_ID otherwise.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="What to run, after --.")],
+    service: Annotated[str | None, typer.Option("--service", help="service.name of what runs.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="service.version.")] = None,
+    environment: Annotated[str | None, typer.Option("--environment", help="deployment.environment.name.")] = None,
+) -> None:
+    """Run a command whose telemetry names a change. Ends as the command ends.
+
+    Sets AIRBOSS_CHANGE_ID and adds to OTEL_RESOURCE_ATTRIBUTES, which every OpenTelemetry SDK reads.
+    """
+    from airboss.kernel.errors import AirbossError
+    from airboss.kernel.ids import change_id
+
+    try:
+        named = change_id(change)
+    except AirbossError as fault:
+        raise Problem(fault.detail, exit_code=Exit.USAGE, code=fault.code, way_out=fault.way_out) from fault
+    environ = with_change(os.environ.copy(), str(named), service=service, version=version, environment=environment)
+    try:
+        os.execvpe(command[0], command, environ)  # noqa: S606 - what the caller asked for, without a shell
+    except OSError as fault:
+        raise Problem(
+            f"it cannot be run: {fault.strerror}", place=command[0], exit_code=Exit.USAGE, code="command-not-run"
+        ) from fault
+
+
+def with_change(
+    environ: dict[str, str], change: str, *, service: str | None, version: str | None, environment: str | None
+) -> dict[str, str]:
+    """Return an environment in which telemetry names a change. What was in it already stays, but for the same names.
+
+    Values are percent-encoded as W3C baggage, as the OpenTelemetry SDK specification wants it.
+    """
+    from urllib.parse import quote
+
+    from airboss.sdk import attributes
+
+    wanted = {
+        attributes.CHANGE_ID: change,
+        attributes.DEPLOYMENT_ID: change,
+        attributes.SERVICE_NAME: service,
+        attributes.SERVICE_VERSION: version,
+        attributes.ENVIRONMENT: environment,
+    }
+    ours = {name: quote(value, safe="") for name, value in wanted.items() if value is not None}
+    kept = [
+        pair
+        for pair in environ.get(attributes.OTEL_RESOURCE_ENV, "").split(",")
+        if pair.strip() and pair.partition("=")[0].strip() not in ours
+    ]
+    added = [f"{name}={value}" for name, value in ours.items()]
+    return {**environ, attributes.ENV: change, attributes.OTEL_RESOURCE_ENV: ",".join([*kept, *added])}
+
+
+def login(
+    server: Annotated[str | None, typer.Option("--server", help="The server's address.")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove what was kept.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a server and a token of yours in a file only you can read. The token is asked for, or read from a pipe."""
+    if forget:
+        gone = config.forget()
+        _said({"forgotten": gone}, "Forgotten." if gone else "Nothing was kept.", as_json=as_json)
+        return
+    from airboss.faces.cli.client import Api
+
+    where = server or WAY.server or config.read().server
+    piped = typer.get_text_stream("stdin")
+    typed: str = typer.prompt("Token", hide_input=True) if piped.isatty() else piped.readline()
+    token = typed.strip()
+    me = Api(config.Reach(server=where.rstrip("/"), token=token, source="login")).get("/me")
+    path = config.write(where, token)
+    value = {"server": where, "file": str(path), **me}
+    _said(value, f"You are {me['name']} ({me['role']}) on {where}; kept in {path}", as_json=as_json)
+
+
+def _said(value: object, sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        emit(value)
+    else:
+        say(sentence)

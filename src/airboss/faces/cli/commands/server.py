@@ -1,0 +1,164 @@
+"""`airboss serve`, `airboss demo`, and what one asks of a running server: services, and the analysis' own proof."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from airboss.faces.cli.exit_codes import Exit
+from airboss.faces.cli.options import AsJson, api
+from airboss.faces.cli.problems import Problem
+from airboss.faces.cli.screen import emit, note, say, table
+from airboss.faces.cli.words import seconds
+
+ROLES: Final = ("all", "control", "ingest")
+analysis = typer.Typer(no_args_is_help=True, help="The statistics: show that they keep their promises.")
+
+
+def serve(
+    data: Annotated[Path | None, typer.Option("--data", help="The data folder.  [env: AIRBOSS_DATA]")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen; loopback unless named.")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Of API and pages.")] = None,
+    ingest_port: Annotated[
+        int | None, typer.Option("--ingest-port", min=0, max=65535, help="Of telemetry, OTLP over HTTP.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", help="postgresql://…; a file in the folder otherwise.")
+    ] = None,
+    buckets: Annotated[
+        str | None, typer.Option("--buckets", help="Where telemetry is counted; as the database.")
+    ] = None,
+    public_url: Annotated[str | None, typer.Option("--public-url", help="How people reach the pages.")] = None,
+    hosts: Annotated[
+        str | None, typer.Option("--hosts", help="Further host names requests may use, by commas.")
+    ] = None,
+    behind_proxy: Annotated[bool, typer.Option("--behind-proxy", help="A proxy before it does TLS.")] = False,
+    tls_certificate: Annotated[Path | None, typer.Option("--tls-certificate")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key")] = None,
+    role: Annotated[str, typer.Option("--role", help="all, control or ingest.")] = "all",
+) -> None:
+    """Run a server until Ctrl-C. What is not given is read from AIRBOSS_* (AIRBOSS_DATA, AIRBOSS_PORT, …)."""
+    from airboss.bootstrap import read_settings
+    from airboss.faces.server import serve as serve_until_told
+
+    if role not in ROLES:
+        raise Problem(
+            f"{role!r} is no role", exit_code=Exit.USAGE, code="role-unknown", way_out=f"use {', '.join(ROLES)}"
+        )
+    settings = read_settings(
+        data=data,
+        host=host,
+        port=port,
+        ingest_port=ingest_port,
+        database=database,
+        buckets=buckets,
+        public_url=public_url,
+        hosts=hosts,
+        behind_proxy="1" if behind_proxy else None,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
+    serve_until_told(settings, role=role)  # type: ignore[arg-type]  # checked above
+
+
+def services(as_json: AsJson = False) -> None:
+    """List the services, and whether their telemetry can be judged."""
+    found = api().get("/services")
+    if as_json:
+        emit(found)
+        return
+    rows = [
+        (one["name"], one["owner"], one["tier"], _age(one), str(len(one.get("objectives") or [])))
+        for one in found["items"]
+    ]
+    table(
+        ("Service", "Owner", "Tier", "Newest telemetry", "Objectives"),
+        rows,
+        empty="No service yet: airboss apply -f service.yaml",
+        give="Service",
+    )
+
+
+def _age(service: dict[str, object]) -> str:
+    age = service.get("telemetry_age_s")
+    return f"{seconds(age)} ago" if isinstance(age, (int, float)) else "none"
+
+
+@analysis.command("calibrate")
+def calibrate(
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same numbers.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", min=50, help="Simulated rollouts for each row.")] = 2000,
+    looks: Annotated[int, typer.Option("--looks", min=10, help="Looks for each rollout.")] = 400,
+    full: Annotated[bool, typer.Option("--full", help="Every design, not only the main ones.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure false alarms, misses and time to detect on simulated rollouts. Works offline; takes a minute."""
+    from airboss.watch.analysis import calibrate as calibrated
+
+    note(f"Simulating {runs:,} rollouts of {looks} looks for each row, seed {seed}")
+    found = calibrated(seed, runs, looks, full=full)
+    if as_json:
+        emit(found)
+        return
+    for name, value in found.items():
+        if not isinstance(value, list):
+            say(f"{name.replace('_', ' ')}: {value}")
+            continue
+        say(name.replace("_", " ").capitalize())
+        for row in value:
+            if isinstance(row, dict):
+                say("  " + ", ".join(f"{key} {_short(item)}" for key, item in row.items()))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return "–".join(_short(one) for one in value)
+    return str(value)
+
+
+def demo(
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the stories instead of staying up.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there; - is standard output.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed is another day in the shop.")] = 1,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the pages; 0 takes a free one.")] = 8700,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="An empty folder to keep it in; a fresh one otherwise.")
+    ] = None,
+    fault: Annotated[str, typer.Option("--fault", help="What is wrong in story 2: none, mild or severe.")] = "severe",
+) -> int:
+    """Watch three changes go out under real traffic on this machine: one good, one bad, one with the server killed.
+
+    Ends with 0 when every story came out as a correct system must let it, with 1 when one did not.
+    """
+    from airboss.demo.director import FAULT_WORDS, Wish, direct
+    from airboss.demo.world import NotStarted
+    from airboss.faces.cli.stage import stage
+
+    if fault not in FAULT_WORDS:
+        raise Problem(
+            f"{fault!r} is no fault of this demo",
+            exit_code=Exit.USAGE,
+            code="fault-unknown",
+            way_out=f"use {', '.join(FAULT_WORDS)}",
+        )
+    to_stdout = json_file is not None and str(json_file) == "-"
+    wish = Wish(seed=seed, port=port, data=data, fault=fault, stay=not exit_)
+    with stage(quiet=to_stdout) as shown:
+        try:
+            report = direct(wish, shown)
+        except NotStarted as fault_:
+            raise Problem(str(fault_), code="demo-not-started", way_out="look at the log it names") from fault_
+        if json_file is not None:
+            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+            if to_stdout:
+                typer.echo(text, nl=False)
+            else:
+                json_file.write_text(text)
+    return Exit.OK if report["as_expected"] else Exit.FAULT
