@@ -31,6 +31,8 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     demo: bool = False
+    lateness_s: int = 8
+    """How long after its time telemetry is still counted; every second here is one more until harm is found."""
 
     @property
     def database_url(self) -> str:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import IO, Final
 
 import uvicorn
@@ -68,8 +69,8 @@ def run_ingest(settings: Settings, *, listener: socket.socket | None = None, par
         exposures=TowerExposures(store),
         authenticate=authenticate,
         clock=clock,
-        ingester=ids.new("ing"),
-        settings=TelemetrySettings(),
+        ingester=_name(settings, ids),
+        settings=TelemetrySettings(lateness=timedelta(seconds=settings.lateness_s)),
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -77,6 +78,13 @@ def run_ingest(settings: Settings, *, listener: socket.socket | None = None, par
     finally:
         buckets.close()
         store.close()
+
+
+def _name(settings: Settings, ids: TimeOrderedIds) -> str:
+    """Return whose boots these are. A bucket file has one writer ever, so the next start closes the books of one that was
+    killed at once; elsewhere several may live, and a dead one is only known by its silence.
+    """
+    return "sole" if settings.buckets_url.startswith("sqlite") else ids.new("ing")
 
 
 async def _serve(

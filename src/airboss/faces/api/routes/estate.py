@@ -147,8 +147,9 @@ def _service(
     try:
         budgets = house.objectives.budgets(slos, nearest, now) or {}
         newest = house.telemetry.freshness(one.telemetry_name, nearest, now=now)
+        delay = house.telemetry.delay(one.telemetry_name, now=now)
     except AirbossError:
-        budgets, newest = {}, None  # unknown is said as unknown, and the rest of the page stands
+        budgets, newest, delay = {}, None, None  # unknown is said as unknown, and the rest of the page stands
     return {
         "name": one.name,
         "owner": one.owner,
@@ -167,6 +168,9 @@ def _service(
         ],
         "coverage": [row for row in covered if row["service"] == one.telemetry_name],
         "telemetry_age_s": None if newest is None else max(0.0, (now - newest).total_seconds()),
+        "export_delay": None
+        if delay is None
+        else {"median_s": round(delay.median_s, 3), "max_s": round(delay.max_s, 3)},
     }
 
 
