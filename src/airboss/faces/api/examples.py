@@ -28,7 +28,7 @@ CHANGE: Final[dict[str, Any]] = {
                     ],
                 }
             ],
-            "gates": [{"canary": {"sli": "checkout-errors"}}],
+            "gates": ["data", {"canary": {"sli": "checkout-errors"}}],
         },
     },
 }
@@ -54,5 +54,6 @@ spec:
           - {expose: 10%, bake: {least: 2m}}
           - {expose: 100%, bake: {least: 10m}}
     gates:
+      - data
       - {canary: {sli: checkout-errors}}
 """

@@ -12,12 +12,13 @@ from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from airboss.act.flags import subject_of
-from airboss.changes import row_digests
+from airboss.bootstrap import state_digests
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.reads import facts_shown
 from airboss.kernel.errors import NotFound
 from airboss.people.access import Action, require
-from airboss.records.audit import consistency_proof, export, inclusion_proof, latest, verify
+from airboss.records import audit as record
+from airboss.records.audit import consistency_proof, export, inclusion_proof, latest
 
 router = APIRouter(route_class=Guarded, prefix="/audit", tags=["audit"])
 
@@ -116,7 +117,7 @@ def verify_journal(house: HouseHere, caller: Caller) -> dict[str, Any]:
             yield subject_of(one.definition.name), one.state_digest
 
     with house.store.read() as connection:
-        report = verify(connection, public_key=house.signer.vkey, state_digests=[row_digests, flag_digests])
+        report = record.verify(connection, public_key=house.signer.vkey, state_digests=[*state_digests(), flag_digests])
     return dict(report.as_json())
 
 

@@ -15,7 +15,7 @@ from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
 from airboss.faces.reads import approval_view, change_view, facts_view, list_view, series_view, summary
 from airboss.kernel.clock import rfc3339
-from airboss.kernel.errors import Invalid
+from airboss.kernel.errors import AirbossError, Invalid
 from airboss.kernel.ids import change_id, name
 from airboss.people.access import Action, may, require
 from airboss.records.audit import evidence as evidence_pack
@@ -65,7 +65,12 @@ def create_change(
     """Propose a change. The same ID with the same content again is the same change."""
     change = house.changes.create(Create(data=document), actor=caller)
     if submit and change.phase is Phase.DRAFT:
-        change = house.changes.submit(Submit(change_id=change.id), actor=caller)
+        try:
+            change = house.changes.submit(Submit(change_id=change.id), actor=caller)
+        except AirbossError as fault:
+            kept = f"it is kept as the draft {change.id}"
+            fault.way_out = f"{fault.way_out}; {kept}" if fault.way_out else kept
+            raise
     response.headers["Location"] = f"/api/v1/changes/{change.id}"
     return _told(house, caller, change, response)
 
