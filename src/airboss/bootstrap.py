@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -27,6 +27,7 @@ from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.errors import Invalid, Refused
 from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
 from airboss.kernel.settings import Settings
+from airboss.kernel.yaml import Document
 from airboss.learn.reviews import Reviews
 from airboss.people.identity import Identity
 from airboss.records.audit import Checkpoints, Signer, StateDigests, origin
@@ -39,9 +40,10 @@ from airboss.tower.fly import Flight
 from airboss.tower.history import ChangeHistory
 from airboss.tower.judge import Judge
 from airboss.tower.loop import Tower
-from airboss.tower.objectives import Objectives
+from airboss.tower.objectives import Standings
 from airboss.tower.planner import Planner
 from airboss.tower.steer import Desk, Steering
+from airboss.watch.slo import parse_sli, parse_slo
 from airboss.watch.telemetry import BucketStore, TelemetryReader, TelemetrySettings, open_bucket_store
 
 KEY_FILE: Final = "journal.key"
@@ -72,7 +74,7 @@ class House:
     flags: Flags
     rollouts: Rollouts
     telemetry: TelemetryReader
-    objectives: Objectives
+    objectives: Standings
     planner: Planner
     reviews: Reviews
     targets: Targets
@@ -184,7 +186,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     checkpoints = Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE)
 
     identity = Identity(store, journal, clock=clock, ids=ids, chance=chance)
-    catalog = Catalog(store, journal, held=(WINDOW,))
+    catalog = Catalog(store, journal, held=(WINDOW,), validators={"SLI": _check_sli, "SLO": _check_slo})
     flags = Flags(store, journal, clock)
     hint = _Hint()
 
@@ -198,7 +200,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     reader = TelemetryReader(
         bucket_store, exposures, telemetry or TelemetrySettings(lateness=timedelta(seconds=settings.lateness_s))
     )
-    objectives = Objectives(store=store, catalog=catalog, telemetry=reader)
+    objectives = Standings(store=store, catalog=catalog, telemetry=reader)
     planner = Planner(catalog=catalog, telemetry=reader, clock=clock)
     inspectors: dict[str, Inspector] = {"flag": FlagInspector(flags), **(more_inspectors or {})}
     changes = Changes(
@@ -323,6 +325,22 @@ def build(  # noqa: PLR0915 - one place, one line a room
         steering=steering,
         buckets=bucket_store,
     )
+
+
+def _check_sli(document: Document) -> None:
+    """Refuse an indicator that cannot be measured, where it stands in the file."""
+    parse_sli(_mapping(document), document.place)
+
+
+def _check_slo(document: Document) -> None:
+    """Refuse an objective that cannot be judged, where it stands in the file."""
+    parse_slo(_mapping(document), document.place)
+
+
+def _mapping(document: Document) -> Mapping[str, Any]:
+    if not isinstance(document.value, dict):
+        document.refuse((), "a document is a mapping", code="bad-document")
+    return document.value
 
 
 def state_digests() -> tuple[StateDigests, ...]:

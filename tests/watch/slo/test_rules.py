@@ -215,3 +215,10 @@ def test_a_store_that_does_not_answer_is_an_error_of_the_gate(tmp_path: object) 
     with pytest.raises(Unavailable):
         objectives.budgets(SLO, STATUS, "production", now=NOW)
     store.close()
+
+
+def test_a_receiver_that_has_just_started_may_say_that_nothing_burns() -> None:
+    """Not burning needs only a little watching, because it is asked again each second; burning needs the window."""
+    assert judge((10_000, 1), (1_000, 0), observed_s=30).answer is Answer.PASS
+    assert judge((10_000, 1), (1_000, 0), observed_s=10).answer is Answer.INCONCLUSIVE
+    assert judge((10_000, 5_000), (1_000, 500), observed_s=30).answer is Answer.INCONCLUSIVE

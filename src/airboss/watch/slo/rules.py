@@ -23,7 +23,10 @@ from airboss.watch.telemetry import WindowCounts, bin_lower_us
 
 _PERIOD: Final = timedelta(days=30)
 _LEAST_OBSERVED: Final = 0.8
-"""Part of the short window that must have been watched."""
+"""Part of the short window that must have been watched before it may fail."""
+_LEAST_WATCHED: Final = timedelta(seconds=20)
+"""How long it must have been watched before it may pass: the gate asks whether the budget burns now, and asks again each
+second, so a server that has just started need not wait for the window to fill."""
 _SLACK: Final = 1e-9
 """Relative, for 0.1 / (1 − 0.9) is not 1 in binary."""
 
@@ -144,7 +147,7 @@ def judge_burn(
         sentence = f"{slo.name} cannot be judged: samples may be {_told(max_age)} old, and {told}."
     elif found_long is None or found_short is None:
         answer, sentence = Answer.ERROR, f"{slo.name} cannot be judged: durations are not kept for {_told(rule.long)}."
-    elif short.observed < _LEAST_OBSERVED * rule.short:
+    elif short.observed < (_LEAST_OBSERVED * rule.short if burning else _LEAST_WATCHED):
         answer = Answer.INCONCLUSIVE
         sentence = f"{slo.name} was observed for only {_told(short.observed)} of the last {_told(rule.short)}."
     elif total_long < rule.least_events or not total_short:
