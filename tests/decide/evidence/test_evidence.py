@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.tower.world import RAMP, World
+from tests.tower.world import World, ramp
 
-from airboss.changes import Edit
 from airboss.decide.evidence import Record
 from airboss.kernel.errors import Forbidden, Invalid
 from airboss.people.access import Actor, Role
@@ -101,11 +100,7 @@ def test_evidence_speaks_of_the_content_it_was_made_for(world: World):
     """An edit of the flag's sides keeps the definition's digest, so the build still counts; the facts say of which."""
     change_id = world.propose()
     _record(world, change_id, green=True)
-    text = RAMP.format(users=5, most="60s")
-    world.house.changes.edit(
-        Edit(change_id=change_id, data=text.encode(), expected_version=world.change(change_id).version),
-        actor=world.people["dev-a"],
-    )
+    world.edit(change_id, ramp(title="New VAT engine, said better"))
     with world.house.store.read() as connection:
         facts = world.house.evidence.facts(connection, world.change(change_id), world.clock.now())
     assert facts["ci"]["green"]
