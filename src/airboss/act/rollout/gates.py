@@ -33,8 +33,9 @@ def metrics_of(gates: Sequence[Gate]) -> tuple[Metric, ...]:
         kind = Kind.LATENCY if gate.signal == "latency" else Kind.RATIO
         margin = {} if gate.margin_pct is None else {"margin": gate.margin_pct / 100}
         quantile = {} if gate.quantile is None else {"quantile": gate.quantile}
-        label = f"{gate.sli} p{(gate.quantile or 0.95) * 100:g}" if kind is Kind.LATENCY else f"{gate.sli}"
-        metrics.append(Metric(name=gate.id, kind=kind, critical=gate.critical, label=label, **margin, **quantile))
+        metrics.append(
+            Metric(name=gate.id, kind=kind, critical=gate.critical, label=gate.sli or gate.id, **margin, **quantile)
+        )
     return tuple(metrics)
 
 

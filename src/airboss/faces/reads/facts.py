@@ -81,7 +81,9 @@ def in_words(kind: str, body: Body, names: Mapping[str, str]) -> str:
 def _reason(text: str) -> Callable[[Body, Mapping[str, str]], str]:
     def told(body: Body, _: Mapping[str, str]) -> str:
         reason = body.get("reason") or body.get("sentence")
-        return f"{text}: {reason}" if reason else text
+        if not reason:
+            return text
+        return str(reason) if str(reason).startswith(text) else f"{text}: {reason}"  # nothing is said twice
 
     return told
 
