@@ -136,8 +136,8 @@ class InMemory(httpx.BaseTransport):
 class Desk:
     """One house, its API in memory, and whoever works there. `admin` is the first admin's handle."""
 
-    def __init__(self, folder: Path, clock: Clock, chance: Chance) -> None:
-        settings = read_settings({}, data=folder / "data")
+    def __init__(self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None) -> None:
+        settings = read_settings({}, data=folder / "data", database=database)
         open_folder(settings)
         self.house: House = build(settings, clock=clock, chance=chance, engine=InlineEngine())
         self.app = create_app(self.house)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.faces.api.desk import BASE, CHANGE, Desk
 
 from airboss.faces.api.gate import BODY_MOST
-from airboss.testing import ManualClock
+from airboss.testing import ManualClock, SeededChance
 
 PUBLIC = {("get", "/healthz"), ("get", "/readyz"), ("post", "/api/v1/session")}
 ID = "chg_01kq3z8x5wf6vtd0c1m2n3p4q5"
@@ -152,43 +153,51 @@ def test_tokens_are_as_good_as_their_scope_and_time(desk: Desk, clock: ManualClo
     problem(reader.get("/api/v1/me"), 401, "unauthenticated")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("get", "/api/v1/changes/%00", None),
-        ("get", "/api/v1/changes/chg_%00/facts", None),
-        ("post", "/api/v1/changes/a%00b/orders", {"verb": "abort"}),
-        ("post", "/api/v1/changes/a%00b/votes", {"verdict": "approve", "seen": "x"}),
-        ("post", f"/api/v1/changes/{ID}/votes", {"verdict": "approve", "seen": "a\0"}),
-        ("post", f"/api/v1/changes/{ID}/evidence", {"type": "ci", "green": True, "source": "a\0"}),
-        ("get", "/api/v1/flags/a%00b", None),
-        ("post", "/api/v1/flags/x/kill", {"reason": "x", "environment": "a\0b"}),
-        ("get", "/api/v1/services/%ff%fe", None),
-        ("get", "/api/v1/changes?service=%00", None),
-        ("get", "/api/v1/changes?team=%00", None),
-        ("get", "/api/v1/changes?cursor=%00", None),
-        ("get", "/api/v1/flags?environment=%00", None),
-        ("delete", "/api/v1/tokens/%00", None),
-        ("post", "/api/v1/tokens/..%2f/rotate", None),
-        ("post", "/api/v1/reviews/%00/close", {}),
-        ("post", "/api/v1/people/%00/link", None),
-        ("post", "/api/v1/people", {"handle": "a\0"}),
-        ("post", "/api/v1/people", {"handle": "x", "name": "\ud800"}),
-        ("delete", "/api/v1/policy/%00", None),
-        ("post", "/api/v1/blocked-versions/lift", {"service": "a\0", "digest": "b", "reason": "c"}),
-        ("post", "/api/v1/session", {"link": "\ud800"}),
-        ("post", "/api/v1/session", {"handle": "nobody", "password": "a\0b"}),
-        ("get", "/api/v1/audit/proof/99999999999999999999999", None),
-        ("get", "/api/v1/audit/proof/x", None),
-        ("get", f"/api/v1/changes/{ID}/series?gate=%00", None),
-    ],
-)
-def test_hostile_names_are_the_askers_fault(desk: Desk, method: str, path: str, body: Any) -> None:
-    """NUL, broken UTF-8 and lone surrogates in addresses and bodies are answered 4xx, never 5xx."""
-    content = None if body is None else json.dumps(body).encode()
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    answer = desk.browser("admin").request(method, path, content=content, headers=headers)
-    assert 400 <= answer.status_code < 500, answer.text
+HOSTILE: list[tuple[str, str, Any]] = [
+    ("get", "/api/v1/changes/%00", None),
+    ("get", "/api/v1/changes/chg_%00/facts", None),
+    ("post", "/api/v1/changes/a%00b/orders", {"verb": "abort"}),
+    ("post", "/api/v1/changes/a%00b/votes", {"verdict": "approve", "seen": "x"}),
+    ("post", f"/api/v1/changes/{ID}/votes", {"verdict": "approve", "seen": "a\0"}),
+    ("post", f"/api/v1/changes/{ID}/evidence", {"type": "ci", "green": True, "source": "a\0"}),
+    ("get", "/api/v1/flags/a%00b", None),
+    ("post", "/api/v1/flags/x/kill", {"reason": "x", "environment": "a\0b"}),
+    ("get", "/api/v1/services/%ff%fe", None),
+    ("get", "/api/v1/changes?service=%00", None),
+    ("get", "/api/v1/changes?team=%00", None),
+    ("get", "/api/v1/changes?cursor=%00", None),
+    ("get", "/api/v1/flags?environment=%00", None),
+    ("delete", "/api/v1/tokens/%00", None),
+    ("post", "/api/v1/tokens/..%2f/rotate", None),
+    ("post", "/api/v1/reviews/%00/close", {}),
+    ("post", "/api/v1/people/%00/link", None),
+    ("post", "/api/v1/people", {"handle": "a\0"}),
+    ("post", "/api/v1/people", {"handle": "x", "name": "\ud800"}),
+    ("delete", "/api/v1/policy/%00", None),
+    ("post", "/api/v1/blocked-versions/lift", {"service": "a\0", "digest": "b", "reason": "c"}),
+    ("post", "/api/v1/session", {"link": "\ud800"}),
+    ("post", "/api/v1/session", {"handle": "nobody", "password": "a\0b"}),
+    ("get", "/api/v1/audit/proof/99999999999999999999999", None),
+    ("get", "/api/v1/audit/proof/x", None),
+    ("get", f"/api/v1/changes/{ID}/series?gate=%00", None),
+]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_hostile_names_are_the_askers_fault(
+    database: str, tmp_path: Path, clock: ManualClock, chance: SeededChance, request: pytest.FixtureRequest
+) -> None:
+    """NUL, broken UTF-8 and lone surrogates in addresses and bodies are answered 4xx, never 5xx, on both databases."""
+    url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
+    desk = Desk(tmp_path, clock, chance, database=url)
+    try:
+        for method, path, body in HOSTILE:
+            content = None if body is None else json.dumps(body).encode()
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            answer = desk.browser("admin").request(method, path, content=content, headers=headers)
+            assert 400 <= answer.status_code < 500, f"{method} {path} {body}: {answer.text}"
+    finally:
+        desk.close()
 
 
 def test_huge_bodies_are_not_read(desk: Desk) -> None:

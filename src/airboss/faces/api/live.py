@@ -42,7 +42,7 @@ BEHIND_MOST: Final = 5_000
 """A stream that is further behind is told to load its page again."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Stream:
     """What one page has still to be told. `change_id` None: of every change."""
 
@@ -140,6 +140,9 @@ class Broadcaster:
                         stream.put(change_id, position, what)
             except AirbossError as fault:
                 log.warning("live pages stand still: %s", fault)
+            except Exception:
+                # A bug here must not silence the pages that listen already.
+                log.exception("live pages stand still")
             await self._clock.wait(LEAST_GAP_S)
             await self._rest()
 

@@ -60,7 +60,7 @@ def run_ingest(settings: Settings, *, listener: socket.socket | None = None, par
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(
-                "telemetry is taken with a token only", way_out="send Authorization: Bearer abt_… (airboss token issue)"
+                "telemetry is taken with a token only", way_out="send Authorization: Bearer abt_… (airboss token new)"
             )
         return identity.authenticate_token(secret.strip())
 
