@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help demo test test-all check format bench screenshots browser requirements clean
+.PHONY: help demo test test-all check format docs bench screenshots browser requirements clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -30,6 +30,9 @@ check: $(VENV)/dev.stamp ## lint, format, types, floors and doors
 format: $(VENV)/dev.stamp ## mend what can be mended by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp ## make the reference pages anew from the code
+	@$(BIN)/python -m tools.docs
 
 bench: $(VENV)/dev.stamp ## measure; prints ratios taken in one run
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

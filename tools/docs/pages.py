@@ -9,6 +9,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+import typer
+
+from airboss.act.rollout import LEGAL
+from airboss.bootstrap import build
+from airboss.changes import FACTS, MOVES
+from airboss.decide.policy import InlineEngine, schema
+from airboss.faces.api import create_app
+from airboss.faces.cli.app import app
+from airboss.faces.cli.exit_codes import MEANING
+from airboss.kernel.settings import Settings
+from airboss.people.access import RULES, Role
 from tools.docs import source
 
 HERE: Final = Path(__file__).parent
@@ -96,14 +107,15 @@ def facts() -> str:
         "row changed `state_digest`. The last fact of a closed subject carries `closes_after`.\n\n"
         "*Text* in the table means a reference `blob:sha256:…`: the words lie beside the chain and can be erased. "
         "*The fields of a move* are `from`, `to`, `version`, `attempt` and `reason` (text).",
-        grid(("type", "about", "when", "fields of the body"), ([f"`{row[0]}`", *row[1:]] for row in table("facts.txt", 4))),
+        grid(
+            ("type", "about", "when", "fields of the body"),
+            ([f"`{row[0]}`", *row[1:]] for row in table("facts.txt", 4)),
+        ),
     )
 
 
 def settings() -> str:
     """Return the page of settings."""
-    from airboss.kernel.settings import Settings
-
     told = {row[0]: row[1:] for row in table("settings.txt", 3)}
     defaults = Settings(data=Path("airboss-data"))
     rows = []
@@ -125,8 +137,6 @@ def settings() -> str:
 
 def policy_facts() -> str:
     """Return the page of what a rule may read."""
-    from airboss.decide.policy import schema
-
     rows = [(f"`{name}`", kind, means) for name, kind, means in schema()]
     return page(
         "Policy facts",
@@ -139,7 +149,6 @@ def policy_facts() -> str:
 
 def access() -> str:
     """Return the page of roles, acts and scopes."""
-    from airboss.people.access import RULES, Role
 
     def tick(least: Role | None, role: Role) -> str:
         return "yes" if least is not None and role.covers(least) else ""
@@ -166,11 +175,12 @@ def access() -> str:
 
 def lifecycle() -> str:
     """Return the page of phases, moves and orders."""
-    from airboss.act.rollout import LEGAL
-    from airboss.changes import FACTS, MOVES
-
     moves = [
-        (f"`{phase}`", ", ".join(f"`{after}`" for after in sorted(MOVES[phase])) or "nothing follows", f"`{FACTS[phase]}`")
+        (
+            f"`{phase}`",
+            ", ".join(f"`{after}`" for after in sorted(MOVES[phase])) or "nothing follows",
+            f"`{FACTS[phase]}`",
+        )
         for phase in MOVES
     ]
     orders = [(f"`{verb}`", ", ".join(f"`{phase}`" for phase in sorted(phases))) for verb, phases in LEGAL.items()]
@@ -213,11 +223,6 @@ def _document(text: str, kind: str) -> str:
 
 def cli() -> str:
     """Return the page of the command line."""
-
-    import typer
-    from airboss.faces.cli.app import app
-    from airboss.faces.cli.exit_codes import MEANING
-
     parts: list[str] = []
 
     def tell(command: Any, path: str, parent: Any) -> None:
@@ -237,7 +242,6 @@ def cli() -> str:
         for name, below in sorted(getattr(command, "commands", {}).items()):
             if not below.hidden:
                 tell(below, f"{path} {name}", context)
-
 
     tell(typer.main.get_command(app), "airboss", None)
     codes = grid(("code", "meaning"), ((f"{code:d}", meaning) for code, meaning in MEANING.items()))
@@ -277,11 +281,6 @@ def api() -> str:
 
 def openapi() -> Mapping[str, Any]:
     """Return the OpenAPI description of a server built on an empty folder."""
-    from airboss.bootstrap import build
-    from airboss.decide.policy import InlineEngine
-    from airboss.faces.api import create_app
-    from airboss.kernel.settings import Settings
-
     with tempfile.TemporaryDirectory() as folder:
         house = build(Settings(data=Path(folder)), engine=InlineEngine())
         try:

@@ -116,7 +116,7 @@ def verify_pack(pack: str | bytes | Mapping[str, Any], *, public_key: str | Sequ
         raise Invalid(
             "this is not an evidence pack",
             code="bad-evidence-pack",
-            way_out="give the file that `airboss audit evidence` wrote",
+            way_out="give the file that `airboss audit pack` wrote",
         ) from fault
     keys = [VerifyKey.read(key) for key in ([public_key] if isinstance(public_key, str) else public_key or ())]
     return found.report(keys)
