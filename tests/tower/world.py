@@ -7,16 +7,21 @@ come from the evaluator the SDK uses, policy is judged by its own engine (in thi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
+from airboss.act.rollout import Order, sentences
 from airboss.act.targets import Target
 from airboss.bootstrap import House, build
-from airboss.changes import Change, Create, Submit
+from airboss.changes import Change, Create, Edit, Inspection, Submit
 from airboss.decide.approvals import CastVote, Verdict
 from airboss.decide.policy import InlineEngine
 from airboss.kernel.clock import to_micros
@@ -77,33 +82,74 @@ spec:
     defaultVariant: "off"
 """
 
-RAMP = """
+STAGING = """
+apiVersion: airboss/v1
+kind: Environment
+metadata: {name: staging}
+spec: {rank: 1, exempt: false}
+"""
+
+PEOPLE = {
+    "root": Role.ADMIN,
+    "dev-a": Role.ENGINEER,
+    "dev-b": Role.ENGINEER,
+    "dev-c": Role.ENGINEER,
+    "viewer": Role.VIEWER,
+}
+
+QUICK = """
+      - data
+"""
+WATCHED = """
+      - {canary: {sli: checkout-errors}}
+      - {burn_rate: {slo: checkout-availability, above: 14.4}}
+      - data
+"""
+RISING = """
+          - {expose: 1%,  bake: {least: 5s, most: 120s}}
+          - {expose: 10%, bake: {least: 5s, most: 120s}}
+          - {expose: 50%, bake: {least: 5s, most: 120s}}
+          - {expose: 100%, bake: {least: 10s, most: 120s}}
+"""
+
+
+def ramp(
+    *,
+    flag: str = "tax.engine",
+    users: int = 5,
+    old: str = "off",
+    new: str = "on",
+    steps: str = RISING,
+    gates: str = WATCHED,
+    on_error: str = "60s",
+    on_inconclusive: str = "{hold: 60s, then: rollback}",
+    title: str = "New VAT engine",
+    more: str = "",
+) -> str:
+    """A ramp as somebody would write it. `more` are further lines of the spec."""
+    return f"""
 apiVersion: airboss/v1
 kind: Change
 spec:
   template: flag-ramp
-  title: New VAT engine
+  title: {title}
   why: VAT rules change
   services: [checkout]
   owner: {{team: payments}}
   impact: {{users_percent: {users}, reversible: true, data: none}}
-  rollback: {{plan: flag back to off}}
+  rollback: {{plan: flag back to {old}}}
+{more}
   rollout:
     strategy: ramp
     stages:
       - environment: production
-        target: {{flag: {{name: tax.engine, old: "off", new: "on"}}}}
-        steps:
-          - {{expose: 1%,  bake: {{least: 5s, most: {most}}}}}
-          - {{expose: 10%, bake: {{least: 5s, most: {most}}}}}
-          - {{expose: 50%, bake: {{least: 5s, most: {most}}}}}
-          - {{expose: 100%, bake: {{least: 10s, most: {most}}}}}
+        target: {{flag: {{name: {flag}, old: "{old}", new: "{new}"}}}}
+        steps: {steps}
     allowance: 0.5%
     verification: {{least: 5s}}
-    gates:
-      - {{canary: {{sli: checkout-errors}}}}
-      - {{burn_rate: {{slo: checkout-availability, above: 14.4}}}}
-      - data
+    on_error: {{hold: {on_error}, then: rollback}}
+    on_inconclusive: {on_inconclusive}
+    gates: {gates}
 """
 
 
@@ -113,10 +159,44 @@ class Nature:
 
     per_s: int = 400
     users: int = 50_000
+    flag: str = "tax.engine"
+    new: str = "on"
     bad_old: float = 0.002
     bad_new: float = 0.002
     seen: bool = True
     """Whether the receiver hears of them."""
+
+
+class Inline(ThreadPoolExecutor):
+    """Runs what is handed to a thread at once, in this one: the same every time, and quicker."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def,override]
+        done: Future[object] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as fault:
+            if not isinstance(fault, Exception):
+                raise
+            done.set_exception(fault)
+        return done
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: virtual time waits for no disk."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="airboss-world-", dir=memory if memory.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class NoFindings:
+    """Looks into changes of targets that are not ours and finds nothing."""
+
+    def inspect(self, spec, connection) -> Inspection:  # type: ignore[no-untyped-def]  # noqa: ARG002 - the port
+        return Inspection()
 
 
 @dataclass
@@ -126,11 +206,16 @@ class World:
     folder: Path
     database: str | None = None
     seed: int = 1
-    targets: Mapping[str, Target] | None = None
+    targets: Mapping[str, Target] | Callable[[ManualClock], Mapping[str, Target]] | None = None
     nature: Nature = field(default_factory=Nature)
+    catalog: str = CATALOG
+    clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
-        self.clock = ManualClock()
+        if callable(self.targets):
+            self.targets = self.targets(self.clock)
+        self.runner = asyncio.Runner()
+        self.runner.get_loop().set_default_executor(Inline(max_workers=1))
         self.telemetry = TelemetrySettings(lateness=timedelta(seconds=4))
         self.random = np.random.default_rng(self.seed)
         self.people: dict[str, Actor] = {}
@@ -145,7 +230,8 @@ class World:
             chance=SeededChance(self.seed),
             engine=InlineEngine(),
             telemetry=self.telemetry,
-            targets=self.targets,
+            targets=self.targets,  # type: ignore[arg-type]
+            more_inspectors={kind: NoFindings() for kind in self.targets or {}},  # type: ignore[union-attr]
         )
 
     def _start_receiver(self) -> None:
@@ -155,13 +241,17 @@ class World:
 
     def _stock(self) -> None:
         if not self.people:
-            for handle, role in (("root", Role.ADMIN), ("dev-a", Role.ENGINEER), ("dev-b", Role.ENGINEER)):
+            for handle, role in PEOPLE.items():
                 person = self.house.identity.persons.add(AddPerson(handle=handle, role=role), LOCAL)
                 self.people[handle] = Actor(
                     id=person.id, name=handle, kind="person", role=role, scopes=None, service=None, via="session:test"
                 )
-            for parsed in self.house.kinds.parse(CATALOG.encode(), "catalog.yaml"):
-                self.house.kinds.apply(parsed, actor=self.people["root"])
+            self.apply(self.catalog)
+
+    def apply(self, documents: str, by: str = "root") -> None:
+        """Apply documents, as `airboss apply -f` does."""
+        for parsed in self.house.kinds.parse(documents.encode(), "documents.yaml"):
+            self.house.kinds.apply(parsed, actor=self.people[by])
 
     def restart(self) -> None:
         """The server dies and comes back, with what was stored."""
@@ -171,10 +261,10 @@ class World:
 
     # -- acts ------------------------------------------------------------------------------------------------------
 
-    def propose(self, *, users: int = 5, most: str = "120s", by: str = "dev-a", document: str | None = None) -> str:
-        """Propose and submit a ramp; return its ID."""
-        text = document or RAMP.format(users=users, most=most)
-        change = self.house.changes.create(Create(data=text.encode(), source="ramp.yaml"), actor=self.people[by])
+    def propose(self, document: str | None = None, *, by: str = "dev-a") -> str:
+        """Propose and submit a change; return its ID."""
+        text = (document or ramp()).encode()
+        change = self.house.changes.create(Create(data=text, source="change.yaml"), actor=self.people[by])
         self.house.changes.submit(Submit(change_id=change.id), actor=self.people[by])
         return change.id
 
@@ -184,8 +274,47 @@ class World:
             self.people[by],
         )
 
+    def order(
+        self,
+        change_id: str,
+        verb: str,
+        by: str = "dev-a",
+        reason: str = "because",
+        expected_version: int | None = None,
+    ) -> Change:
+        order = Order(change_id=change_id, verb=verb, reason=reason, expected_version=expected_version)
+        return self.house.rollouts.order(order, self.people[by])
+
     def change(self, change_id: str) -> Change:
         return self.house.changes.get(change_id, actor=self.people["root"])
+
+    def edit(self, change_id: str, document: str, by: str = "dev-a") -> Change:
+        seen = self.change(change_id).version
+        edit = Edit(change_id=change_id, data=document.encode(), expected_version=seen, source="change.yaml")
+        return self.house.changes.edit(edit, actor=self.people[by])
+
+    def percent(self, flag: str = "tax.engine", environment: str = "production") -> float:
+        """Return what the ramp that is on is set to, 0 where none is."""
+        with self.house.store.read() as connection:
+            return self.house.flags.observe(connection, flag, environment=environment).ramp_percent
+
+    def serves(self, flag: str = "tax.engine", environment: str = "production") -> str | None:
+        """Return the variant of everybody outside a ramp."""
+        with self.house.store.read() as connection:
+            return self.house.flags.observe(connection, flag, environment=environment).serves
+
+    def phase(self, change_id: str) -> str:
+        return self.change(change_id).phase.value
+
+    def told(self, change_id: str) -> str:
+        """What somebody who asks where the change is would be told now."""
+        with self.house.store.read() as connection:
+            return sentences(connection, [change_id]).get(change_id, "")
+
+    def bodies(self, subject: str, kind: str) -> list[Mapping[str, object]]:
+        """The bodies of a subject's facts of one type, in order."""
+        with self.house.store.read() as connection:
+            return [fact.body for fact in self.house.journal.of(connection, subject) if fact.type == kind]
 
     def facts(self, change_id: str) -> list[str]:
         self.house.store.sequence()
@@ -194,34 +323,36 @@ class World:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def traffic(self) -> None:
-        """One second of users; the receiver counts them and writes what it has."""
+    def traffic(self, step_s: int = 1) -> None:
+        """Some seconds of users; the receiver counts them and writes what it has."""
         now_us = to_micros(self.clock.now())
-        with self.house.store.read() as connection:
-            snapshot = self.house.flags.served(connection).compiled
-        columns = Columns()
-        columns.origins.append(Origin("checkout", "production", ()))
-        columns.items.append(self.nature.per_s)
-        for user in self.random.integers(0, self.nature.users, self.nature.per_s).tolist():
-            answer = snapshot.evaluate("tax.engine", f"user-{user}", {})
-            element = answer.arm
-            if element is not None:
-                columns.expose(element.encode())
-            bad = self.random.random() < (self.nature.bad_new if answer.value else self.nature.bad_old)
-            columns.resource.append(0)
-            end_us = now_us - int(self.random.integers(0, 1_000_000))
-            columns.start_ns.append((end_us - 20_000) * 1000)
-            columns.end_ns.append(end_us * 1000)
-            columns.bad.append(bool(bad))
         rows = self.exposures.since(self.clock.now() - timedelta(seconds=60))
         for change_id in self.ingest.unloaded(rows):
             self.ingest.load_subjects(change_id, self.house.buckets.subjects(change_id))
         self.ingest.update(rows, known=frozenset(), now_us=now_us)
-        if self.nature.seen:
-            self.ingest.accept(columns, signal="traces", sender_service="checkout", received_us=now_us)
-            flush = self.ingest.take(source=self.source, at_us=now_us)
-            self.house.buckets.flush(flush)
-            self.ingest.confirm(flush)
+        if not self.nature.seen:
+            return
+        with self.house.store.read() as connection:
+            evaluate = self.house.flags.served(connection).compiled.evaluate
+        nature, count = self.nature, self.nature.per_s * step_s
+        columns = Columns()
+        columns.origins.append(Origin("checkout", "production", ()))
+        columns.items.append(count)
+        users = self.random.integers(0, nature.users, count).tolist()
+        ages = self.random.integers(0, step_s * 1_000_000, count).tolist()
+        for user, age_us, draw in zip(users, ages, self.random.random(count).tolist(), strict=True):
+            answer = evaluate(nature.flag, f"user-{user}", {})
+            element = answer.arm
+            if element is not None:
+                columns.expose(element.encode())
+            columns.resource.append(0)
+            columns.start_ns.append((now_us - age_us - 20_000) * 1000)
+            columns.end_ns.append((now_us - age_us) * 1000)
+            columns.bad.append(draw < (nature.bad_new if answer.variant == nature.new else nature.bad_old))
+        self.ingest.accept(columns, signal="traces", sender_service="checkout", received_us=now_us)
+        flush = self.ingest.take(source=self.source, at_us=now_us)
+        self.house.buckets.flush(flush)
+        self.ingest.confirm(flush)
 
     def look(self, *, most: int = 20) -> None:
         """Look at everything that is due, until nothing is."""
@@ -234,13 +365,13 @@ class World:
                 for held in due:
                     await self.house.tower.look_at(held)
 
-        asyncio.run(all_due())
+        self.runner.run(all_due())
 
     def run(self, seconds: int, *, until: Callable[[], bool] | None = None, step_s: int = 1) -> bool:
-        """Let time pass, second by second; stop early when `until` holds. Return whether it did."""
+        """Let time pass, step by step; stop early when `until` holds. Return whether it did."""
         for _ in range(seconds // step_s):
             self.clock.advance(step_s)
-            self.traffic()
+            self.traffic(step_s)
             self.look()
             if until is not None and until():
                 return True
@@ -248,3 +379,4 @@ class World:
 
     def close(self) -> None:
         self.house.close()
+        self.runner.close()

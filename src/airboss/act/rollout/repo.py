@@ -61,6 +61,8 @@ command = Table(
     Column("reason", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Column("taken_at", Instant),
+    # Counts the orders of a change, so that the last word is the last whatever clocks say.
+    Column("number", Integer, nullable=False),
     # The step (from 0) that was on when the order was given: an order to skip one never skips the next.
     Column("step", Integer),
     Index("ix_command_change_id", "change_id"),
@@ -238,8 +240,10 @@ def effects_of(connection: Connection, change_id: str) -> list[Effect]:
 
 
 def give(tx: Tx, new: Command) -> None:
-    """Leave a command for the engine."""
-    tx.execute(sa.insert(command).values(**{name: getattr(new, name) for name in Command.__dataclass_fields__}))
+    """Leave a command for the engine. The caller holds the change's lock."""
+    before = sa.select(sa.func.count()).select_from(command).where(command.c.change_id == new.change_id)
+    values = {name: getattr(new, name) for name in Command.__dataclass_fields__}
+    tx.execute(sa.insert(command).values(**values, number=before.scalar_subquery()))
 
 
 def waiting_commands(connection: Connection, change_id: str) -> list[Command]:
@@ -247,7 +251,7 @@ def waiting_commands(connection: Connection, change_id: str) -> list[Command]:
     rows = connection.execute(
         sa.select(command)
         .where(command.c.change_id == change_id, command.c.taken_at.is_(None))
-        .order_by(command.c.at, command.c.id)
+        .order_by(command.c.number)
     )
     return [Command(**{name: getattr(row, name) for name in Command.__dataclass_fields__}) for row in rows]
 
