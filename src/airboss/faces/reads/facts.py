@@ -105,6 +105,15 @@ def _step_started(body: Body, _: Mapping[str, str]) -> str:
     return f"{lead}: to {body['percent']:g} %, for at least {body['least_s']:g} s"
 
 
+def _gate(body: Body, _: Mapping[str, str]) -> str:
+    """Tell an answer; its sentence names the gate where it needs to."""
+    said = {"pass": "passes", "fail": "fails", "inconclusive": "is undecided", "error": "has no answer"}[
+        body["outcome"]
+    ]
+    name = body["gate"].partition(":")[2] or body["gate"].replace("_", " ")
+    return f"{name} {said}: {body['sentence'].removeprefix(f'{name}: ')}"
+
+
 def _convicted(body: Body, _: Mapping[str, str]) -> str:
     sentences = "; ".join(gate["sentence"] for gate in body["gates"])
     return f"Harm found {body['after_s']:.0f} s after the exposure stood: {sentences}"
@@ -151,7 +160,7 @@ _TOLD: Final[Mapping[str, Callable[[Body, Mapping[str, str]], str]]] = {
     "exposure.drifted": lambda body, _: (
         f"{body['unit']} was moved to {body['observed']:g} %; {body['wanted']:g} % is wanted"
     ),
-    "gate.answered": lambda body, _: f"{body['gate']}: {body['outcome']}, {body['sentence']}",
+    "gate.answered": _gate,
     "hold.begun": lambda body, _: f"Held: {body['sentence']}",
     "hold.ended": _plain("No longer held"),
     "hold.asked": _plain("A person is asked to decide"),
@@ -163,7 +172,7 @@ _TOLD: Final[Mapping[str, Callable[[Body, Mapping[str, str]], str]]] = {
     "version.lifted": lambda body, _: (
         f"Version {body['digest'][:19]} of {body['service']} may start again: {body['reason']}"
     ),
-    "change.rollback_started": _reason("Taking back"),
+    "change.rollback_started": _plain("Going back to where it was"),
     "rollback.started": lambda body, _: f"Taking back: {body['sentence']}",
     "rollback.ended": lambda body, _: f"Everything is back where it was, after {body['took_s']:.1f} s",
     "rollback.failed": lambda body, _: f"Rollback failed: {', '.join(f'{u} at {s}' for u, s in body['units'].items())}",

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from airboss.faces.web.assets import Assets
 from airboss.kernel.clock import rfc3339
 
-Page: TypeAlias = Literal["sign_in", "changes", "change", "live", "error"]
+Page: TypeAlias = Literal["sign_in", "password", "changes", "change", "live", "proof", "error"]
 
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

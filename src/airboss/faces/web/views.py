@@ -200,8 +200,8 @@ class Plot(TypedDict):
 class PlotData(TypedDict):
     """What a plot's address answers, as JSON. Lists of one length; times in Unix seconds; null where there was no data.
 
-    `low` and `high` bound the canary's value at every moment at once (the confidence sequence); `margin` is what it may
-    not exceed. `marks` are the change's steps; `verdicts` shade the time from which a verdict stood.
+    `low` and `high` bound the canary's value at every moment at once (the confidence sequence; null beside a known canary
+    means not bounded); `margin` is what it may not exceed. `marks` are the change's steps; `verdicts` shade the time from which a verdict stood.
     """
 
     unit: str
@@ -294,6 +294,29 @@ class Entry(TypedDict):
     proof: str
 
 
+class ReviewQuestion(TypedDict):
+    """One question of a review: what the facts answer, and the word that stands (a person's where there is one)."""
+
+    name: str
+    words: str
+    answer: str
+    facts: str
+    note: str
+
+
+class ReviewCard(TypedDict):
+    """The review of an ended change. `action` is where the form posts, None where it is closed or not the reader's."""
+
+    state: State
+    sentence: str
+    facts: list[tuple[str, str]]
+    questions: list[ReviewQuestion]
+    words: list[str]
+    note: str
+    verdict: str
+    action: str | None
+
+
 class ChangePage(TypedDict):
     """The page of one change. `live` is the address of its event stream, None where nothing moves any more; `position` is the
     journal position the page shows, so that the stream goes on from there.
@@ -327,6 +350,9 @@ class ChangePage(TypedDict):
     timeline: list[Entry]
     audit: str
     """Where the facts of this change can be taken away as a file."""
+    review: NotRequired[ReviewCard | None]
+    more: NotRequired[int]
+    """How many older facts the timeline leaves out."""
 
 
 # -------------------------------------------------------------------------------------------------- the others
@@ -339,9 +365,39 @@ class SignInPage(TypedDict):
 
     shell: Shell
     action: str
+    hidden: NotRequired[dict[str, str]]
+    """What goes with the form: the link's secret, where to go next."""
     link: NotRequired[SignInLink]
     fault: NotRequired[str]
     handle: NotRequired[str]
+
+
+class PasswordPage(TypedDict):
+    """Setting a password after the first sign-in, so that the next one needs no link. `next` leads on without one."""
+
+    shell: Shell
+    next: str
+    current: bool
+    """Whether the present password must be given."""
+    fault: NotRequired[str]
+
+
+class ProofPage(TypedDict):
+    """The proof of one fact: the path from its leaf to a signed root, and the commands that check it offline."""
+
+    shell: Shell
+    change: str
+    href: str
+    title: str
+    entry: Entry
+    size: int
+    root: str
+    origin: str
+    path: list[str]
+    checkpoint: str
+    key: str
+    commands: list[str]
+    download: str
 
 
 class SignInLink(TypedDict):

@@ -84,16 +84,18 @@
   // ---------------------------------------------------------------- live: one stream, then fetch what changed
 
   const live = one("[data-live]");
-  let stream, position, due;
+  let stream, position, due, over = false;
   function listen() {
-    if (!live || stream || document.hidden) return;
+    if (!live || stream || over || document.hidden) return;
     position = position || live.dataset.position;
     stream = new EventSource(`${live.dataset.live}?after=${encodeURIComponent(position)}`);
-    stream.onmessage = (event) => {
+    stream.addEventListener("moved", (event) => {
       position = event.lastEventId || position;
       clearTimeout(due);
       due = setTimeout(() => { htmx.trigger(document.body, "airboss:moved"); drawPlots(); }, 50);
-    };
+    });
+    stream.addEventListener("reload", () => location.reload());
+    stream.addEventListener("over", () => { stream.close(); over = true; });
     stream.onopen = () => one(".stale")?.toggleAttribute("hidden", true);
     stream.onerror = () => {
       const closed = stream.readyState === EventSource.CLOSED;
@@ -130,6 +132,7 @@
     return color;
   }
   const words = (value, unit) => value == null ? "–" : `${Number(value.toPrecision(3))} ${unit}`;
+  const between = (low, high, unit) => low == null && high == null ? "" : high == null ? ` (at least ${words(low, unit)})` : low == null ? ` (up to ${words(high, unit)})` : ` (${words(low, unit)} to ${words(high, unit)})`;
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
@@ -191,13 +194,15 @@
           const at = u.cursor.idx;
           if (at == null || u.cursor.left < 0) { out.textContent = rest; return; }
           out.textContent = `${clock.format(data.t[at] * 1000)} (${zone}) · canary ${words(data.canary[at], data.unit)}` +
-            ` (${words(data.low[at], data.unit)} to ${words(data.high[at], data.unit)})` +
+            between(data.low[at], data.high[at], data.unit) +
             ` · baseline ${words(data.baseline[at], data.unit)} · bound ${words(data.margin[at], data.unit)}`;
         }],
       },
     };
-    const high = data.high.map((value) => value == null ? null : Math.min(value, top));
-    charts.set(holder, new uPlot(options, [data.t, data.low, high, data.margin, data.baseline, data.canary], holder));
+    // A bound that is not known is no bound: the band reaches the edge.
+    const low = data.low.map((value, at) => value ?? (data.canary[at] == null ? null : 0));
+    const high = data.high.map((value, at) => data.canary[at] == null ? null : Math.min(value ?? top, top));
+    charts.set(holder, new uPlot(options, [data.t, low, high, data.margin, data.baseline, data.canary], holder));
   }
 
   async function drawPlots() {

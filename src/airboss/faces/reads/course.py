@@ -1,0 +1,188 @@
+"""The course of a canary gate: what it read block by block, with the bounds that hold at every look at once."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Any, Final
+
+from airboss.act.rollout import Expose, Gate, Plan, Run, read_plan, read_run
+from airboss.bootstrap import House
+from airboss.changes import Change
+from airboss.kernel.clock import parse_rfc3339
+from airboss.kernel.errors import AirbossError, NotFound
+from airboss.tower.retrace import Point, Trace, retrace
+
+KEPT_MOST: Final = 64
+_OUTCOMES: Final = {"continue": "inconclusive"}
+
+
+class Courses:
+    """Computes courses, and remembers how far it came: sealed blocks never change, so each is folded once a process."""
+
+    def __init__(self) -> None:
+        self._traces: OrderedDict[tuple[str, int], Trace] = OrderedDict()
+        self._lock = Lock()
+
+    def points(self, house: House, change: Change, plan: Plan, run: Run, *, now: datetime) -> tuple[Point, ...]:
+        """Return the looks of the current attempt; none where the blocks are no longer kept or cannot be read."""
+        if run.started_at is None:
+            return ()
+        key = (change.id, change.attempt)
+        with self._lock:
+            known = self._traces.get(key)
+        try:
+            trace = retrace(
+                house.telemetry,
+                plan,
+                change_id=change.id,
+                attempt=change.attempt,
+                begun=run.started_at,
+                until_step=run.step,
+                now=min(now, run.rollback_started_at or now),
+                known=known,
+            )
+        except AirbossError:
+            return () if known is None else known.points
+        with self._lock:
+            self._traces[key] = trace
+            self._traces.move_to_end(key)
+            while len(self._traces) > KEPT_MOST:
+                self._traces.popitem(last=False)
+        return trace.points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    at: datetime
+    step: int
+    metric: Mapping[str, Any]
+    outcome: str
+
+
+def canary_gates(change: Change) -> list[Gate]:
+    """Return the canary gates of a change's plan, each once, in order; none before there is a plan."""
+    if change.run is None:
+        return []
+    plan = read_plan(json.loads(change.run)["plan"])
+    found: dict[str, Gate] = {}
+    for step in plan.steps:
+        if isinstance(step, Expose):
+            found |= {gate.id: gate for gate in step.gates if gate.kind == "canary" and gate.id not in found}
+    return list(found.values())
+
+
+def course_view(
+    house: House, change: Change, gate: str, *, courses: Courses, told: Sequence[Mapping[str, Any]], now: datetime
+) -> dict[str, Any]:
+    """Return the course of one canary gate: lists of one length, times in Unix seconds, null where nothing is known.
+
+    `canary` and `baseline` are what the gate read so far in the step (percent, or milliseconds); `low` and `high` bound
+    the canary's value at all looks at once; `margin` is what it is held against. `told` are the change's facts as
+    `facts_view` gives them: they give the marks, and stand in where the blocks are gone. No query of its own but the
+    telemetry's. Raises NotFound.
+    """
+    asked = next((one for one in canary_gates(change) if one.id == gate), None)
+    if asked is None or change.run is None:
+        raise NotFound(f"change {change.id} has no canary gate {gate}", code="gate-not-found")
+    stored = json.loads(change.run)
+    plan, run = read_plan(stored["plan"]), read_run(stored["run"])
+    points = courses.points(house, change, plan, run, now=now)
+    looks = [_look(point, gate) for point in points if gate in point.metrics] or _looks_told(told, gate)
+    latency = asked.signal == "latency"
+    unit = 1e-3 if latency else 100.0
+    view: dict[str, Any] = {
+        "gate": gate,
+        "unit": "ms" if latency else "%",
+        "scale": "ms" if latency else "share",
+        **{name: [] for name in ("t", "canary", "baseline", "low", "high", "margin", "outcome", "step", "canary_seen")},
+    }
+    marks = _marks(told)
+    reached = {mark["step"]: mark["t"] for mark in marks if mark["step"] is not None}
+    for number, look in enumerate(looks):
+        if not number or look.step != looks[number - 1].step:
+            _gap(view, look, reached.get(look.step + 1))  # each step reads afresh
+        _append(view, look, look.metric, unit, asked.margin_pct)
+    if looks and run.rollback_started_at is not None:
+        _gap(view, looks[-1], looks[-1].at.timestamp() + (looks[-1].at - looks[0].at).total_seconds() / 16 + 1)
+    view["marks"] = marks
+    view["verdicts"] = _stretches(looks)
+    return view
+
+
+def _look(point: Point, gate: str) -> _Look:
+    metric = point.metrics[gate]
+    outcome = str(metric["outcome"])
+    return _Look(at=point.at, step=point.step, metric=metric, outcome=_OUTCOMES.get(outcome, outcome))
+
+
+def _looks_told(told: Sequence[Mapping[str, Any]], gate: str) -> list[_Look]:
+    """Return the looks that became facts: every change of verdict, with its numbers."""
+    return [
+        _Look(
+            at=parse_rfc3339(fact["at"]),
+            step=int(fact["body"]["step"]) - 1,
+            metric=fact["body"]["numbers"],
+            outcome=str(fact["body"]["outcome"]),
+        )
+        for fact in told
+        if fact["type"] == "gate.answered" and fact["body"]["gate"] == gate and fact["body"]["numbers"]
+    ]
+
+
+def _gap(view: dict[str, Any], look: _Look, at: float | None) -> None:
+    """Put a point without values at a time, or just before a look where that is unknown or would go back in time."""
+    last = view["t"][-1] if view["t"] else 0.0
+    _append(view, look, {}, 1.0, None)
+    view["t"][-1] = at if at is not None and at > last else look.at.timestamp() - 1e-3
+
+
+def _append(
+    view: dict[str, Any], look: _Look, metric: Mapping[str, Any], unit: float, margin_pct: float | None
+) -> None:
+    base = metric.get("baseline_rate")
+    low, high, ceiling = metric.get("ratio_low"), metric.get("ratio_high"), metric.get("ceiling")
+    if ceiling is None and base is not None and margin_pct is not None:
+        ceiling = base * (1 + margin_pct / 100)
+    values = {
+        "canary": metric.get("canary_rate"),
+        "baseline": base,
+        "low": base * low if base is not None and low is not None else None,
+        "high": base * high if base is not None and high is not None else None,
+        "margin": ceiling,
+    }
+    view["t"].append(look.at.timestamp())
+    for name, value in values.items():
+        view[name].append(None if value is None else round(value * unit, 5))
+    view["outcome"].append(look.outcome if metric else None)
+    view["step"].append(look.step + 1)
+    numbers = metric.get("numbers", metric)
+    view["canary_seen"].append(numbers.get("canary_seen"))
+
+
+def _marks(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return when each exposure stood, and when it was taken back."""
+    found: list[dict[str, Any]] = []
+    for fact in told:
+        at = parse_rfc3339(fact["at"]).timestamp()
+        if fact["type"] == "exposure.reached":
+            found.append({"t": at, "label": f"{fact['body']['percent']:g} %", "step": fact["body"].get("step")})
+        elif fact["type"] == "rollback.started":
+            found.append({"t": at, "label": "taken back", "step": None})
+    return found
+
+
+def _stretches(looks: Sequence[_Look]) -> list[dict[str, Any]]:
+    """Return from when to when a verdict stood; the last one stands still (`to` null)."""
+    found: list[dict[str, Any]] = []
+    for number, look in enumerate(looks):
+        before = looks[number - 1] if number else None
+        if before is None or (before.outcome, before.step) != (look.outcome, look.step):
+            if found:
+                found[-1]["to"] = look.at.timestamp()
+            found.append({"from": look.at.timestamp(), "to": None, "outcome": look.outcome})
+    return found

@@ -1,0 +1,153 @@
+"""What the reader may do now, as forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from airboss.faces.web.render import percent
+from airboss.faces.web.views import Action, Field
+from airboss.people.access import Action as Act
+from airboss.people.access import Actor, may
+
+View = Mapping[str, Any]
+
+_EXPOSED: Final = frozenset({"rolling_out", "verifying", "rollback_failed"})
+
+
+def reason(*, required: bool, hint: str = "Kept in the record.") -> Field:
+    """Return the one line of words an action takes."""
+    return {"name": "reason", "label": "Reason", "required": required, "hint": hint}
+
+
+def actions(view: View, href: str, actor: Actor) -> list[Action]:
+    """Return what the reader may order of a change, the most needed first."""
+    orders = set(view["orders"])
+    rollout = view["rollout"] or {}
+    version = {"version": str(view["version"])}
+
+    def order(verb: str, label: str, look: str = "plain", **more: Any) -> Action:
+        found: Any = {
+            "name": verb,
+            "label": label,
+            "href": f"{href}/orders/{verb}",
+            "hidden": {},
+            "look": look,
+            **more,
+        }
+        action: Action = found
+        return action
+
+    found: list[Action] = []
+    if "submit" in orders:
+        found.append(order("submit", "Submit for review", "primary", href=f"{href}/submit", hidden=version))
+    if view["phase"] == "draft" and may(actor, Act.CHANGE_EDIT):
+        confirm = "The draft is called off and stays in the record. Nothing was exposed."
+        found.append(
+            order(
+                "cancel",
+                "Call off",
+                href=f"{href}/cancel",
+                hidden=version,
+                confirm=confirm,
+                confirm_label="Call it off",
+                fields=[reason(required=True)],
+            )
+        )
+    found += _steering(rollout, orders, order)
+    if view["phase"] in _EXPOSED and "rollback" in orders:
+        found.append(
+            order(
+                "rollback",
+                "Roll back",
+                "danger",
+                key="r",
+                confirm=_back_words(rollout),
+                confirm_label="Roll back now",
+                fields=[reason(required=False)],
+            )
+        )
+    elif "abort" in orders:
+        confirm = "It leaves the queue and cannot start any more. Nothing was exposed."
+        found.append(
+            order("abort", "Abort", confirm=confirm, confirm_label="Abort it", fields=[reason(required=False)])
+        )
+    return found
+
+
+def _steering(rollout: View, orders: set[str], order: Any) -> list[Action]:
+    found: list[Action] = []
+    step = rollout["steps"][rollout["step"] - 1] if rollout else None
+    asked = rollout.get("hold") is not None and rollout["hold"]["asked_until"] is not None
+    if "promote" in orders and step is not None:
+        if step["kind"] == "ask" or asked:
+            found.append(
+                order(
+                    "promote",
+                    "Go on",
+                    "primary",
+                    key="a",
+                    confirm="The next step begins as soon as the gates let it. Recorded with your name.",
+                    confirm_label="Go on",
+                    fields=[reason(required=True)],
+                )
+            )
+        else:
+            found.append(
+                order(
+                    "promote",
+                    "Skip this step",
+                    confirm="The next step begins although this one is not decided. Recorded with your name and reason.",
+                    confirm_label="Skip it",
+                    fields=[reason(required=True)],
+                )
+            )
+    if "pause" in orders and not rollout.get("paused"):
+        found.insert(0, order("pause", "Pause"))
+    if "resume" in orders and rollout.get("paused"):
+        found.insert(0, order("resume", "Resume", "primary"))
+    if "retry" in orders:
+        found.insert(0, order("retry", "Try again", "primary"))
+    return found
+
+
+def _back_words(rollout: View) -> str:
+    units = rollout.get("units", [])
+    there = [f"{unit['service']} in {unit['environment']}" for unit in units]
+    base = {unit["baseline_pct"] for unit in units if unit["baseline_pct"] is not None}
+    to = percent(min(base)) if base else "where it was"
+    return f"{', '.join(there) or 'Everything'} goes back to {to} at once, whatever the gates say. This change ends with it."
+
+
+def votes(view: View, href: str) -> list[Action]:
+    """Return what a voter may say. All three share the one comment."""
+    found = view["approval"]
+    if found is None or not found["may_vote"] or found["outcome"] != "open":
+        return []
+    comment: Field = {
+        "name": "comment",
+        "label": "Comment",
+        "required": False,
+        "rows": 2,
+        "hint": "Kept with your decision. A rejection and a question need one.",
+    }
+    hidden = {"seen": found["seen"]}
+
+    def vote(verdict: str, label: str, look: str, **more: Any) -> Action:
+        made: Any = {
+            "name": verdict,
+            "label": label,
+            "href": f"{href}/votes/{verdict}",
+            "hidden": hidden,
+            "look": look,
+            "fields": [comment],
+            **more,
+        }
+        action: Action = made
+        return action
+
+    return [
+        vote("approve", "Approve", "primary", key="a"),
+        vote("reject", "Reject", "danger", key="r"),
+        vote("ask", "Ask for changes", "plain"),
+    ]

@@ -1,0 +1,175 @@
+"""The pages that show changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from starlette.responses import JSONResponse, Response
+
+from airboss.changes import Phase
+from airboss.faces.reads import (
+    Courses,
+    canary_gates,
+    change_view,
+    course_view,
+    exposed,
+    facts_view,
+    forecast_view,
+    list_view,
+    proof_view,
+    waiting_for,
+)
+from airboss.faces.web.change_page import change_page
+from airboss.faces.web.frame import Frame
+from airboss.faces.web.list_page import changes_page, matches, split_query
+from airboss.faces.web.plots import plot_data
+from airboss.faces.web.render import SECURITY_HEADERS
+from airboss.faces.web.views import ChangePage
+from airboss.faces.web.visits import Visit, see
+from airboss.kernel.clock import parse_rfc3339
+from airboss.people.access import Action, Actor, require
+from airboss.records.audit import evidence
+
+LiveAddress: TypeAlias = Callable[[str], str]
+"""The address of a change's events."""
+
+LIST_MOST: Final = 50
+SEARCH_MOST: Final = 1_000
+_REVIEWED: Final = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.REVIEWING, Phase.CLOSED})
+DONE: Final = _REVIEWED | {Phase.REJECTED, Phase.CANCELLED, Phase.EXPIRED}
+UNDERWAY: Final = frozenset(Phase) - DONE
+
+
+class Reading:
+    """Handlers of the list, of one change, of its plots, proofs and its record."""
+
+    def __init__(self, frame: Frame, *, live: LiveAddress) -> None:
+        self._frame = frame
+        self._live = live
+        self._courses = Courses()
+
+    def changes(self, visit: Visit) -> Response:
+        """List changes. Four queries, those of the inbox, and one for each change that moves."""
+        query = visit.query.get("q", "").strip()[:200]
+        before = visit.query.get("before")
+        if query.startswith("chg_") and len(query) == len("chg_") + 26:
+            return see(f"/changes/{query}")
+        fields, words = split_query(query)
+        searched: int | None = None
+        if words:
+            rows, cursor, searched = self._search(visit.actor, fields, words)
+        elif before is not None:
+            found = list_view(self._frame.house, visit.actor, phases=DONE, cursor=before, limit=LIST_MOST, **fields)
+            rows, cursor = found["items"], found["next_cursor"]
+        else:
+            open_ = list_view(self._frame.house, visit.actor, phases=UNDERWAY, limit=200, **fields)
+            done = list_view(self._frame.house, visit.actor, phases=DONE, limit=LIST_MOST, **fields)
+            rows, cursor = [*open_["items"], *done["items"]], done["next_cursor"]
+        with self._frame.house.store.read() as connection:
+            asked = waiting_for(self._frame.house, connection, visit.actor)
+            moving = [row["id"] for row in rows if row["phase"] in ("rolling_out", "verifying", "rolling_back")]
+            shares = exposed(connection, moving)
+        page = changes_page(
+            rows,
+            shell=self._frame.shell(visit, waiting=len(asked)),
+            asked=asked,
+            exposed=shares,
+            query=query,
+            cursor=cursor,
+            searched=searched,
+        )
+        return self._frame.page(visit, "changes", page)
+
+    def _search(self, actor: Actor, fields: Mapping[str, Any], words: list[str]) -> tuple[list[Any], None, int]:
+        """Look through the newest changes for words. Two queries for each 200 of them."""
+        rows: list[Any] = []
+        looked = 0
+        cursor: str | None = None
+        while looked < SEARCH_MOST:
+            found = list_view(self._frame.house, actor, cursor=cursor, limit=200, **fields)
+            rows += [row for row in found["items"] if matches(row, words)]
+            looked += len(found["items"])
+            cursor = found["next_cursor"]
+            if cursor is None:
+                break
+        return rows[:200], None, looked
+
+    def change(self, visit: Visit) -> Response:
+        """Show one change. Some twenty queries, whatever its size, and the telemetry's."""
+        return self._frame.page(visit, "change", self._change_page(visit))
+
+    def change_live(self, visit: Visit) -> Response:
+        """Show the parts of a change that move."""
+        return self._frame.page(visit, "live", self._change_page(visit))
+
+    def _change_page(self, visit: Visit) -> ChangePage:
+        house, now = self._frame.house, self._frame.house.clock.now()
+        change = house.changes.get(visit.path["change"], actor=visit.actor)
+        with house.store.read() as connection:
+            view = change_view(house, connection, change, visit.actor)
+            facts = facts_view(house, connection, change.id)
+            asked = waiting_for(house, connection, visit.actor)
+        courses = {
+            gate.id: course_view(house, change, gate.id, courses=self._courses, told=facts, now=now)
+            for gate in canary_gates(change)
+        }
+        before = change.phase in (Phase.IN_REVIEW, Phase.AWAITING_APPROVAL, Phase.APPROVED, Phase.SCHEDULED)
+        return change_page(
+            view,
+            facts,
+            courses,
+            shell=self._frame.shell(visit, waiting=len(asked)),
+            actor=visit.actor,
+            forecast=forecast_view(house, change) if before else [],
+            live=self._live(change.id),
+            whole="all" in visit.query,
+        )
+
+    def plot(self, visit: Visit) -> Response:
+        """Give the numbers of a plot. Five queries and the telemetry's."""
+        house = self._frame.house
+        require(visit.actor, Action.TELEMETRY_READ)
+        change = house.changes.get(visit.path["change"], actor=visit.actor)
+        with house.store.read() as connection:
+            facts = facts_view(house, connection, change.id)
+        course = course_view(
+            house, change, visit.path["gate"], courses=self._courses, told=facts, now=house.clock.now()
+        )
+        return JSONResponse(plot_data(course), headers=SECURITY_HEADERS)
+
+    def proof(self, visit: Visit) -> Response:
+        """Show that a fact is in the signed journal."""
+        house = self._frame.house
+        require(visit.actor, Action.AUDIT_READ)
+        change = house.changes.get(visit.path["change"], actor=visit.actor)
+        with house.store.read() as connection:
+            found = proof_view(house, connection, change, int(visit.path["position"]))
+        href = f"/changes/{change.id}"
+        fact = found["fact"]
+        page = {
+            "shell": self._frame.shell(visit),
+            "change": change.id,
+            "href": href,
+            "title": change.title,
+            "entry": {**fact, "at": parse_rfc3339(fact["at"]), "proof": ""},
+            **{name: found[name] for name in ("size", "root", "origin", "path", "checkpoint", "key")},
+            "commands": [
+                f"airboss change evidence {change.id} --out evidence.json",
+                f"airboss audit verify evidence.json --key '{found['key']}'",
+            ],
+            "download": f"{href}/evidence-pack",
+        }
+        return self._frame.page(visit, "proof", page)
+
+    def evidence_pack(self, visit: Visit) -> Response:
+        """Hand out the record of a change with its proofs, as a file."""
+        house = self._frame.house
+        require(visit.actor, Action.AUDIT_READ)
+        change = house.changes.get(visit.path["change"], actor=visit.actor)
+        with house.store.read() as connection:
+            pack = evidence(connection, change.id)
+        headers = {**SECURITY_HEADERS, "content-disposition": f'attachment; filename="{change.id}-evidence.json"'}
+        body = json.dumps(pack, indent=1, ensure_ascii=False)
+        return Response(body, media_type="application/json", headers=headers)

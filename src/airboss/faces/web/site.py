@@ -1,0 +1,116 @@
+"""The site: which address is which page, and which form is which use case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from airboss.bootstrap import House
+from airboss.faces.web.acting import Acting
+from airboss.faces.web.frame import Frame
+from airboss.faces.web.reading import LiveAddress, Reading
+from airboss.faces.web.signing import Signing
+from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
+from airboss.faces.web.words import sentence
+from airboss.kernel.errors import AirbossError
+from airboss.people.access import ANONYMOUS, Actor
+
+
+def live_address(change_id: str) -> str:
+    """Return the address of a change's events, as the API has it."""
+    return f"/api/v1/changes/{change_id}/events"
+
+
+class Web:
+    """The pages of one house: `routes` for the application, `error_page` for what it refuses."""
+
+    def __init__(self, house: House, *, live: LiveAddress = live_address) -> None:
+        self._frame = Frame(house)
+        self._signing = Signing(self._frame)
+        self._reading = Reading(self._frame, live=live)
+        self._acting = Acting(self._frame)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Every address of the site."""
+
+        def get(path: str, handle: Handler, *, public: bool = False) -> Route:
+            return Route(path, endpoint(handle, public=public), methods=["GET"], include_in_schema=False)
+
+        def post(path: str, handle: Handler, *, public: bool = False) -> Route:
+            return Route(path, endpoint(handle, public=public), methods=["POST"], include_in_schema=False)
+
+        signing, reading, acting = self._signing, self._reading, self._acting
+        return [
+            Mount("/static", app=self._frame.assets),
+            get("/sign-in", signing.ask_sign_in, public=True),
+            get("/sign-in/{secret}", signing.ask_link, public=True),
+            post("/sign-in", signing.sign_in, public=True),
+            post("/sign-out", signing.sign_out),
+            get("/password", signing.ask_password),
+            post("/password", signing.set_password),
+            get("/", reading.changes),
+            get("/changes", reading.changes),
+            get("/changes/{change}", reading.change),
+            get("/changes/{change}/live", reading.change_live),
+            get("/changes/{change}/plots/{gate}.json", reading.plot),
+            get("/changes/{change}/facts/{position:int}/proof", reading.proof),
+            get("/changes/{change}/evidence-pack", reading.evidence_pack),
+            post("/changes/{change}/submit", acting.submit),
+            post("/changes/{change}/cancel", acting.cancel),
+            post("/changes/{change}/votes/{verdict}", acting.vote),
+            post("/changes/{change}/orders/{verb}", acting.order),
+            post("/changes/{change}/review/{review}/close", acting.close_review),
+        ]
+
+    def error_page(self, request: Request, problem: Mapping[str, Any]) -> Response:
+        """Return what was refused as a page with its way out; whoever is not signed in is led to where they can."""
+        if problem["status"] == 401 and request.method in ("GET", "HEAD"):
+            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            response = see("/sign-in" if asked == "/" else f"/sign-in?next={quoted(local(asked))}")
+            if "airboss_session" in request.cookies:
+                request.app.state.doorkeeper.let_out(response)
+            return response
+        actor = self._known(request)
+        visit = Visit(request=request, actor=actor, form={})
+        page: dict[str, Any] = {
+            "shell": self._frame.shell(visit),
+            "status": problem["status"],
+            "title": problem["title"],
+            "detail": sentence(problem["detail"]),
+            "code": problem["code"],
+            "back": _back_address(request),
+        }
+        page |= {name: problem[name] for name in ("place",) if problem.get(name)}
+        if problem.get("way_out"):
+            page["way_out"] = sentence(problem["way_out"])
+        return self._frame.page(visit, "error", page, status=problem["status"])
+
+    def _known(self, request: Request) -> Actor:
+        try:
+            found: Actor = request.app.state.doorkeeper.actor(request)
+        except AirbossError:
+            return ANONYMOUS
+        return found
+
+
+def routes(house: House, live: LiveAddress = live_address) -> Web:
+    """Return the site of a house; it has `routes`. `live` gives the address of a change's events."""
+    return Web(house, live=live)
+
+
+def error_page(house: House) -> Callable[[Request, Mapping[str, Any]], Response]:
+    """Return what shows a refusal (problem document) to a person's browser."""
+    return Web(house).error_page
+
+
+def _back_address(request: Request) -> str:
+    """Return where "back" leads: the page of the change that was acted on, else the list."""
+    parts = request.url.path.split("/")
+    if len(parts) > 3 and parts[1] == "changes":
+        return f"/changes/{parts[2]}"
+    return "/"
