@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +163,8 @@ class Nature:
     new: str = "on"
     bad_old: float = 0.002
     bad_new: float = 0.002
+    environments: tuple[str, ...] = ("production",)
+    """Where they go; each of them gets as many."""
     seen: bool = True
     """Whether the receiver hears of them."""
 
@@ -311,6 +313,11 @@ class World:
         with self.house.store.read() as connection:
             return sentences(connection, [change_id]).get(change_id, "")
 
+    def times(self, subject: str, kind: str) -> list[datetime]:
+        """When a subject's facts of one type were recorded."""
+        with self.house.store.read() as connection:
+            return [fact.at for fact in self.house.journal.of(connection, subject) if fact.type == kind]
+
     def bodies(self, subject: str, kind: str) -> list[Mapping[str, object]]:
         """The bodies of a subject's facts of one type, in order."""
         with self.house.store.read() as connection:
@@ -334,18 +341,21 @@ class World:
             return
         with self.house.store.read() as connection:
             evaluate = self.house.flags.served(connection).compiled.evaluate
-        nature, count = self.nature, self.nature.per_s * step_s
+        nature, count = self.nature, self.nature.per_s * step_s * len(self.nature.environments)
         columns = Columns()
-        columns.origins.append(Origin("checkout", "production", ()))
-        columns.items.append(count)
+        for environment in nature.environments:
+            columns.origins.append(Origin("checkout", environment, ()))
+            columns.items.append(count // len(nature.environments))
         users = self.random.integers(0, nature.users, count).tolist()
         ages = self.random.integers(0, step_s * 1_000_000, count).tolist()
-        for user, age_us, draw in zip(users, ages, self.random.random(count).tolist(), strict=True):
+        for number, (user, age_us, draw) in enumerate(
+            zip(users, ages, self.random.random(count).tolist(), strict=True)
+        ):
             answer = evaluate(nature.flag, f"user-{user}", {})
             element = answer.arm
             if element is not None:
                 columns.expose(element.encode())
-            columns.resource.append(0)
+            columns.resource.append(number % len(nature.environments))
             columns.start_ns.append((now_us - age_us - 20_000) * 1000)
             columns.end_ns.append((now_us - age_us) * 1000)
             columns.bad.append(draw < (nature.bad_new if answer.variant == nature.new else nature.bad_old))

@@ -137,8 +137,9 @@ class Flight:
     async def _take_back(self, held: Claim, scene: Scene, plan: Plan) -> None:
         """Rolling back: needs targets and nothing else."""
         units = await self._observe(scene, plan, sorted(scene.run.baselines))
+        # Accepted is not done: an order that was taken just before may still come true, so its time is waited for.
         settled = all(
-            effect.done_at is not None or effect.deadline_at <= scene.shared
+            effect.deadline_at <= scene.shared
             for effect in scene.effects
             if effect.kind == "apply" and effect.attempt == scene.change.attempt
         )
