@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -158,3 +160,68 @@ def test_every_decision_says_what_would_change_it() -> None:
         assert "**Context.**" in text, path.name
         assert "**What would change our mind.**" in text, path.name
         assert f"]({path.name})" in listed, path.name
+
+
+def _fences(language: str) -> Iterator[tuple[str, str]]:
+    for path in WRITTEN:
+        for block in re.findall(rf"^```+{language}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+            yield path.name, block
+
+
+def test_every_document_in_the_docs_is_read() -> None:
+    """A reader who copies a document out of the docs is not told that it is wrong."""
+    with pages.house() as server:
+        for where, block in _fences("yaml"):
+            if "apiVersion:" in block:
+                documents = server.kinds.parse_all([(block.encode(), f"{where}.yaml")])
+                assert documents, where
+
+
+def test_every_program_in_the_docs_compiles() -> None:
+    """Python in the docs is Python, and what it imports of ours is there."""
+    for where, block in _fences("python"):
+        for node in ast.walk(ast.parse(block, where)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("airboss"):
+                module = importlib.import_module(node.module)
+                assert [name.name for name in node.names if not hasattr(module, name.name)] == [], where
+
+
+def _options() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, path: str) -> None:
+        found[path] = {option for given in command.params for option in (*given.opts, *given.secondary_opts)} | {
+            "--help"
+        }
+        for name, below in getattr(command, "commands", {}).items():
+            walk(below, f"{path} {name}".strip())
+
+    walk(typer.main.get_command(app), "")
+    return found
+
+
+def test_every_option_that_is_typed_exists() -> None:
+    """Each line of the docs that runs `airboss` uses options that the command has."""
+    options = _options()
+    wrong = []
+    for path in WRITTEN:
+        if path.name == "cli.md":
+            continue
+        for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+            for line in re.findall(r"^(?:\S*/)?airboss (.+)$", block, re.MULTILINE):
+                words = line.split("#")[0].split(" -- ")[0].split()
+                name = max((known for known in options if line.startswith(known)), key=len)
+                typed = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)}
+                wrong += [f"{path.name}: airboss {name} {option}" for option in typed - options[name]]
+    assert wrong == []
+
+
+def test_every_option_that_an_error_names_exists() -> None:
+    """The way out of an error does not name an option that no command has."""
+    known = set().union(*_options().values())
+    wrong = set()
+    for where, text in source.ways_out():
+        if where.startswith(("demo/", "faces/cli/")) or where.endswith("__main__.py"):
+            continue
+        wrong |= {f"{where}: {word}" for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text) if word not in known}
+    assert sorted(wrong) == []

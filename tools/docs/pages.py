@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import typer
 
 from airboss.act.rollout import LEGAL
-from airboss.bootstrap import build
+from airboss.bootstrap import House, build
 from airboss.changes import FACTS, MOVES
 from airboss.decide.policy import InlineEngine, schema
 from airboss.faces.api import create_app
@@ -281,13 +282,20 @@ def api() -> str:
 
 def openapi() -> Mapping[str, Any]:
     """Return the OpenAPI description of a server built on an empty folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        house = build(Settings(data=Path(folder)), engine=InlineEngine())
-        try:
-            found: Mapping[str, Any] = json.loads(json.dumps(create_app(house).openapi()))
-        finally:
-            house.close()
+    with house() as server:
+        found: Mapping[str, Any] = json.loads(json.dumps(create_app(server).openapi()))
     return found
+
+
+@contextlib.contextmanager
+def house() -> Iterator[House]:
+    """Give the services of a server on an empty folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        built = build(Settings(data=Path(folder)), engine=InlineEngine())
+        try:
+            yield built
+        finally:
+            built.close()
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {

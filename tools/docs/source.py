@@ -197,8 +197,9 @@ def _endings(node: ast.AST) -> Bodies:
     for inner in ast.walk(node):
         if isinstance(inner, ast.JoinedStr) and len(inner.values) == 2:
             noun, ending = inner.values
-            if isinstance(noun, ast.Constant) and isinstance(ending, ast.FormattedValue):
-                yield from ((f"{noun.value}{text}", set()) for text in literals.get(ast.unparse(ending.value), ()))
+            if isinstance(ending, ast.FormattedValue):
+                known = literals.get(ast.unparse(ending.value), ())
+                yield from ((start + text, set()) for start in _all_texts(noun) for text in known)
 
 
 def _keys(body: ast.expr | None) -> set[str]:
