@@ -282,7 +282,7 @@ def test_a_bug_in_an_adapter_is_an_answer_that_does_not_come(world: World, targe
     """What an adapter should never raise does not stop the loop: held like any target that does not answer."""
     change = _released(world)
     _at(world, target, 10)
-    target.script.breaks = True
+    target.script.breaks = world.loud.expected = True
     assert world.run(200, until=lambda: world.phase(change) == "rolling_back", step_s=5)
     target.script.breaks = False
     _ends(world, change, "rolled back")

@@ -7,6 +7,7 @@ come from the evaluator the SDK uses, policy is judged by its own engine (in thi
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from airboss.act.rollout import Order, sentences
+from airboss.act.rollout import Judgement, Order, judgement_of, sentences
 from airboss.act.targets import Target
 from airboss.bootstrap import House, build
 from airboss.changes import Change, Create, Edit, Inspection, Submit
@@ -201,6 +202,27 @@ class NoFindings:
         return Inspection()
 
 
+class Loud(logging.Handler):
+    """Raises what the tower caught, logged and lived on with: in a test that is a fault, unless it is expected."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.expected = False
+        self.bugs: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info is not None and record.exc_info[1] is not None and not self.expected:
+            self.bugs.append(record.exc_info[1])
+
+    def __enter__(self) -> None:
+        logging.getLogger("airboss.tower").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("airboss.tower").removeHandler(self)
+        if self.bugs:
+            raise self.bugs.pop()
+
+
 @dataclass
 class World:
     """A house in virtual time."""
@@ -216,6 +238,8 @@ class World:
     def __post_init__(self) -> None:
         if callable(self.targets):
             self.targets = self.targets(self.clock)
+        self.loud = Loud()
+        self.chance = SeededChance(self.seed)  # goes on over a restart: no ID comes twice
         self.runner = asyncio.Runner()
         self.runner.get_loop().set_default_executor(Inline(max_workers=1))
         self.telemetry = TelemetrySettings(lateness=timedelta(seconds=4))
@@ -229,7 +253,7 @@ class World:
         return build(
             Settings(data=self.folder, database=self.database),
             clock=self.clock,
-            chance=SeededChance(self.seed),
+            chance=self.chance,
             engine=InlineEngine(),
             telemetry=self.telemetry,
             targets=self.targets,  # type: ignore[arg-type]
@@ -313,6 +337,11 @@ class World:
         with self.house.store.read() as connection:
             return sentences(connection, [change_id]).get(change_id, "")
 
+    def judged(self, change_id: str) -> Judgement | None:
+        """Return the analysis of a change's one unit so far."""
+        with self.house.store.read() as connection:
+            return judgement_of(connection, change_id, 1, "checkout@production")
+
     def times(self, subject: str, kind: str) -> list[datetime]:
         """When a subject's facts of one type were recorded."""
         with self.house.store.read() as connection:
@@ -365,7 +394,7 @@ class World:
         self.ingest.confirm(flush)
 
     def look(self, *, most: int = 20) -> None:
-        """Look at everything that is due, until nothing is."""
+        """Look at everything that is due, until nothing is. A bug that the tower logged and lived on with is raised."""
 
         async def all_due() -> None:
             for _ in range(most):
@@ -375,7 +404,8 @@ class World:
                 for held in due:
                     await self.house.tower.look_at(held)
 
-        self.runner.run(all_due())
+        with self.loud:
+            self.runner.run(all_due())
 
     def run(self, seconds: int, *, until: Callable[[], bool] | None = None, step_s: int = 1) -> bool:
         """Let time pass, step by step; stop early when `until` holds. Return whether it did."""
