@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from airboss.act.flags import FlagInspector, Flags, flag_kind
+from airboss.act.flags import FlagInspector, Flags, flag_digests, flag_kind
 from airboss.act.rollout import Rollouts, poke
 from airboss.act.targets import FlagTarget, Target, Targets
 from airboss.catalog import SERVICE_OWNERS, Catalog, Kinds
@@ -22,7 +22,7 @@ from airboss.changes import Change, Changes, Inspector, Phase, row_digests
 from airboss.decide.approvals import Approvals, Subject
 from airboss.decide.calendar import WINDOW, Calendar
 from airboss.decide.evidence import Evidence
-from airboss.decide.policy import Policies, PolicyEngine, WorkerEngine
+from airboss.decide.policy import Policies, PolicyEngine, WorkerEngine, pack_digests
 from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.errors import Invalid, Refused
 from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
@@ -269,6 +269,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         changes=changes,
         policies=policies,
         approvals=approvals,
+        calendar=calendar,
         facts=facts,
         persons=identity.persons.principals,
     )
@@ -345,7 +346,7 @@ def _mapping(document: Document) -> Mapping[str, Any]:
 
 def state_digests() -> tuple[StateDigests, ...]:
     """Return what compares the state rows of every room with their last facts, for the verifier."""
-    return (row_digests, Catalog.row_digests)
+    return (row_digests, Catalog.row_digests, flag_digests, pack_digests)
 
 
 class _Hint:

@@ -11,9 +11,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from airboss.act.rollout import Plan, repo
+from airboss.act.rollout import Plan, compile_plan, repo, unmet
 from airboss.changes import EXECUTED, Change, Changes, section_digests
 from airboss.decide.approvals import Approvals, Choice, choices_of
+from airboss.decide.calendar import Calendar, Closed, state
 from airboss.decide.policy import ApprovalNeed, Decision, Outcome, Point, Policies, sentence
 from airboss.kernel.clock import Clock
 from airboss.kernel.errors import AirbossError
@@ -46,9 +47,11 @@ class Clearance:
         changes: Changes,
         policies: Policies,
         approvals: Approvals,
+        calendar: Calendar,
         facts: PolicyFacts,
         persons: Persons,
     ) -> None:
+        self._calendar = calendar
         self._store = store
         self._clock = clock
         self._changes = changes
@@ -78,6 +81,11 @@ class Clearance:
 
         return Asked(choices=choices_of(needs), excluded=excluded)
 
+    def disobeys(self, change: Change, decisions: Sequence[Decision]) -> str | None:
+        """Return which obligation the plan of a change does not meet, if there is one."""
+        plan = compile_plan(change.expanded())
+        return next((words for decision in decisions for words in unmet(decision.obligations, plan)), None)
+
     def before_start(self, change: Change, plan: Plan) -> tuple[str | None, Decision | None]:
         """Return what stands in the way of the first exposure, if anything, and what policy said."""
         with self._store.read() as connection:
@@ -92,7 +100,8 @@ class Clearance:
             if drift is not None:
                 return drift, None
             decision = self.decide(connection, change, Point.START)
-            return self._obstacle(connection, change, decision), decision
+            closed = self._closed(connection, change, decision)
+            return closed or self._obstacle(connection, change, decision), decision
 
     def before_promotion(self, change: Change) -> tuple[str | None, Decision]:
         """Return what stands in the way of the next exposure, if anything, and what policy said."""
@@ -118,6 +127,18 @@ class Clearance:
         for subject, digest in sorted(given.pinned.items()):
             if seen.pinned.get(subject) != digest:
                 return f"{subject} was changed after it was approved; edit the change to have it reviewed again"
+        return None
+
+    def _closed(self, connection: Connection, change: Change, decision: Decision) -> str | None:
+        """Return why the schedule policy asks for does not let the change start now, if it does not."""
+        asked, now = decision.ruling.schedule, self._clock.now()
+        if asked.not_before is not None and now < asked.not_before:
+            return f"policy lets it start at {asked.not_before:%Y-%m-%d %H:%M} UTC"
+        windows, reach = self._calendar.windows(connection), self._calendar.reach(connection, change.expanded())
+        for name in asked.windows:
+            answer = state(windows, reach, now, named=name)
+            if isinstance(answer, Closed):
+                return f"policy lets it start only in the window {name}: {answer.why}"
         return None
 
     def _obstacle(self, connection: Connection, change: Change, decision: Decision) -> str | None:

@@ -220,6 +220,9 @@ class Steering:
         if blocking is not None:
             sentence = f"Refused: {in_words(blocking)}"
             return self._hold_back(held, scene, blocking.point, sentence, decisions)
+        disobeyed = self._clearance.disobeys(scene.change, decisions)
+        if disobeyed is not None:
+            return self._hold_back(held, scene, approve.point, f"Refused: {disobeyed}; edit the plan", decisions)
         lacking = [need for decision in decisions for need in decision.ruling.evidence if not need.met]
         if lacking:
             # People are asked only when the machines have spoken: nobody approves what is not there yet.

@@ -19,6 +19,7 @@ from airboss.act.flags.model import (
     Put,
     Standing,
 )
+from airboss.act.flags.repo import flag_digests
 from airboss.act.flags.rules import Preview, exported, preview, served
 from airboss.act.flags.service import Flags, Served, subject_of
 
@@ -38,6 +39,7 @@ __all__ = [
     "Served",
     "Standing",
     "exported",
+    "flag_digests",
     "flag_kind",
     "preview",
     "read_definition",

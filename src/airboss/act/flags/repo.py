@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -248,3 +248,9 @@ def is_done(tx: Tx, key: str) -> bool:
 def save_effect(tx: Tx, *, key: str, flag: str, change_id: str, act: str, at: Any) -> None:
     """Remember the key of an effect that is carried out in this transaction."""
     tx.execute(sa.insert(flag_effect).values(key=key, flag=flag, change_id=change_id, act=act, at=at))
+
+
+def flag_digests(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield (subject, digest over a flag's rows) of every flag, for the verifier of the record. Four queries."""
+    for flag in flags(connection):
+        yield f"flag/{flag.definition.name}", flag.state_digest

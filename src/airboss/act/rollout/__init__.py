@@ -7,6 +7,7 @@ asks `gates`, takes turns by `claims` and keeps what it learns through `repo`.
 from airboss.act.rollout.claims import Claim, lag, poke, sentences
 from airboss.act.rollout.compile import compile_plan
 from airboss.act.rollout.model import Answer, Hold, Ruling, Run, Seen, Want, read_run
+from airboss.act.rollout.obligations import unmet
 from airboss.act.rollout.plan import Ask, Expose, Gate, Plan, Step, Unit, read_plan
 from airboss.act.rollout.repo import ExposureRow, Judgement, effects_of, exposures_of, judged_since, judgement_of
 from airboss.act.rollout.service import LEGAL, BlockedVersion, Order, Rollouts, possible_orders
@@ -42,4 +43,5 @@ __all__ = [
     "read_plan",
     "read_run",
     "sentences",
+    "unmet",
 ]

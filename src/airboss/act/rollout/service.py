@@ -102,9 +102,7 @@ class Rollouts:
             tx.lock(command.change_id)
             change = self._changes.read(tx.connection, command.change_id)
             require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset(change.services), team=change.owner_team))
-            if command.verb in TAKES_BACK and (
-                change.phase in _ALREADY or change.outcome == Phase.ROLLED_BACK.words
-            ):
+            if command.verb in TAKES_BACK and (change.phase in _ALREADY or change.outcome == Phase.ROLLED_BACK.words):
                 return change
             if command.expected_version is not None and change.version != command.expected_version:
                 raise Stale(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         ruling_json,
     )
     from airboss.decide.policy.packs import DEFAULT_SOURCE, default_bytes, default_pack, parse, parse_all
-    from airboss.decide.policy.repo import StoredDecision, StoredPack
+    from airboss.decide.policy.repo import StoredDecision, StoredPack, pack_digests
     from airboss.decide.policy.service import Policies, Replay
     from airboss.decide.policy.tables import policy_bundle, policy_decision, policy_pack
     from airboss.decide.policy.trial import CaseResult, PackReport, Problem, check, test
@@ -51,7 +51,7 @@ _ROOMS: Final = {
         "Ruling Schedule Seats Tier ruling_json"
     ),
     "packs": "DEFAULT_SOURCE default_bytes default_pack parse parse_all",
-    "repo": "StoredDecision StoredPack",
+    "repo": "StoredDecision StoredPack pack_digests",
     "vocabulary": "SCHEMA WrongFact fixture masked_input overlay schema",
     "service": "Policies Replay",
     "tables": "policy_bundle policy_decision policy_pack",
@@ -100,6 +100,7 @@ __all__ = [
     "masked_input",
     "need_words",
     "overlay",
+    "pack_digests",
     "parse",
     "parse_all",
     "policy_bundle",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,6 +77,13 @@ def _pack(row: Any) -> StoredPack:
 def row_digest(stored: StoredPack) -> str:
     """Return the digest of a pack's row, as the last fact about it carries it."""
     return digest({"name": stored.name, "revision": stored.revision, "active": stored.active, "digest": stored.digest})
+
+
+def pack_digests(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield (subject, digest of the newest revision's row) of every pack, for the verifier. One query."""
+    newest = {stored.name: stored for stored in packs(connection, active=None)}
+    for name, stored in newest.items():
+        yield f"policy/{name}", row_digest(stored)
 
 
 def save_pack(tx: Tx, stored: StoredPack) -> None:

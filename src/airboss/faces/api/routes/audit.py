@@ -11,7 +11,6 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from airboss.act.flags import subject_of
 from airboss.bootstrap import state_digests
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.reads import facts_shown
@@ -111,13 +110,8 @@ def export_journal(house: HouseHere, caller: Caller) -> StreamingResponse:
 def verify_journal(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """Verify the whole record as this server has it: entries, order, checkpoints, state. Whoever doubts the server exports."""
     require(caller, Action.AUDIT_READ)
-
-    def flag_digests(connection: Connection) -> Iterator[tuple[str, str]]:
-        for one in house.flags.list(connection):
-            yield subject_of(one.definition.name), one.state_digest
-
     with house.store.read() as connection:
-        report = record.verify(connection, public_key=house.signer.vkey, state_digests=[*state_digests(), flag_digests])
+        report = record.verify(connection, public_key=house.signer.vkey, state_digests=state_digests())
     return dict(report.as_json())
 
 
