@@ -47,7 +47,7 @@ class Site:
     async def _stream(self, receive, send) -> None:
         """One message where something is to move, then silence until the reader leaves."""
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
-        first = b'id: 455\ndata: {"what": "moved"}\n\n' if self.moving else b": nothing\n\n"
+        first = b'event: moved\nid: 455\ndata: {"what": "moved"}\n\n' if self.moving else b": nothing\n\n"
         await send({"type": "http.response.body", "body": first, "more_body": True})
         while (await receive())["type"] != "http.disconnect":
             pass

@@ -116,9 +116,9 @@ def test_live_parts_name_the_parts_they_replace(renderer: Renderer) -> None:
     """What a live page fetches again replaces parts that the page has, each whole."""
     page = _read(renderer.page("change", samples.rolling()))
     live = renderer.page("live", samples.taken_back())
-    assert live.count('hx-swap-oob="true"') == 5
+    assert live.count('hx-swap-oob="true"') == 6
     assert _read(live).faults == []
-    for part in ("head", "decide", "rollout", "timeline", "aside"):
+    for part in ("head", "decide", "rollout", "review", "timeline", "aside"):
         assert part in page.ids
         assert f'id="{part}"' in live
 

@@ -54,6 +54,12 @@ class Town:
         """Let time pass as the world does, and wait for it."""
         return self._time.submit(self.world.run, seconds, until=until).result()
 
+    def cookie(self, handle: str) -> dict[str, str]:
+        """Return the session cookie of somebody who has just signed in."""
+        signing = self.world.house.identity.sign_in
+        session = signing.use_link(signing.issue_link(handle, self.world.people["root"]).secret)
+        return {"name": "airboss_session", "value": session.secret, "url": self.url}
+
     def link(self, handle: str) -> str:
         """Return a one-time sign-in link for somebody."""
         issued = self.world.house.identity.sign_in.issue_link(handle, self.world.people["root"])

@@ -6,7 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from airboss.bootstrap import House
 from airboss.changes import Change
 from airboss.kernel.clock import parse_rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
-from airboss.tower.retrace import Point, Trace, retrace
+from airboss.tower import Point, Trace, retrace
 
 KEPT_MOST: Final = 64
 _OUTCOMES: Final = {"continue": "inconclusive"}
@@ -28,8 +28,13 @@ class Courses:
         self._traces: OrderedDict[tuple[str, int], Trace] = OrderedDict()
         self._lock = Lock()
 
-    def points(self, house: House, change: Change, plan: Plan, run: Run, *, now: datetime) -> tuple[Point, ...]:
-        """Return the looks of the current attempt; none where the blocks are no longer kept or cannot be read."""
+    def points(
+        self, house: House, change: Change, plan: Plan, run: Run, *, ended: Mapping[int, datetime], now: datetime
+    ) -> tuple[Point, ...]:
+        """Return the looks of the current attempt; none where the blocks are no longer kept or cannot be read.
+
+        `ended` says when each step that is over was decided, by its index.
+        """
         if run.started_at is None:
             return ()
         key = (change.id, change.attempt)
@@ -43,6 +48,7 @@ class Courses:
                 attempt=change.attempt,
                 begun=run.started_at,
                 until_step=run.step,
+                ended=ended,
                 now=min(now, run.rollback_started_at or now),
                 known=known,
             )
@@ -91,7 +97,7 @@ def course_view(
         raise NotFound(f"change {change.id} has no canary gate {gate}", code="gate-not-found")
     stored = json.loads(change.run)
     plan, run = read_plan(stored["plan"]), read_run(stored["run"])
-    points = courses.points(house, change, plan, run, now=now)
+    points = courses.points(house, change, plan, run, ended=_ends(told, run), now=now)
     looks = [_look(point, gate) for point in points if gate in point.metrics] or _looks_told(told, gate)
     latency = asked.signal == "latency"
     unit = 1e-3 if latency else 100.0
@@ -108,10 +114,18 @@ def course_view(
             _gap(view, look, reached.get(look.step + 1))  # each step reads afresh
         _append(view, look, look.metric, unit, asked.margin_pct)
     if looks and run.rollback_started_at is not None:
-        _gap(view, looks[-1], looks[-1].at.timestamp() + (looks[-1].at - looks[0].at).total_seconds() / 16 + 1)
+        end, span = looks[-1].at, looks[-1].at - looks[0].at
+        _gap(view, looks[-1], max(end + span / 16, run.rollback_started_at + timedelta(seconds=1)).timestamp())
     view["marks"] = marks
-    view["verdicts"] = _stretches(looks)
+    view["verdicts"] = _stretches(looks, reached)
     return view
+
+
+def _ends(told: Sequence[Mapping[str, Any]], run: Run) -> dict[int, datetime]:
+    """Return by index when each step of this run was decided."""
+    over = ("step.ended", "step.skipped", "step.answered")
+    ends = {int(fact["body"]["step"]) - 1: parse_rfc3339(fact["at"]) for fact in told if fact["type"] in over}
+    return {index: at for index, at in ends.items() if run.started_at is not None and at >= run.started_at}
 
 
 def _look(point: Point, gate: str) -> _Look:
@@ -151,8 +165,8 @@ def _append(
     values = {
         "canary": metric.get("canary_rate"),
         "baseline": base,
-        "low": base * low if base is not None and low is not None else None,
-        "high": base * high if base is not None and high is not None else None,
+        "low": base * low if base and low is not None else None,  # a ratio to nothing bounds nothing
+        "high": base * high if base and high is not None else None,
         "margin": ceiling,
     }
     view["t"].append(look.at.timestamp())
@@ -176,13 +190,14 @@ def _marks(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _stretches(looks: Sequence[_Look]) -> list[dict[str, Any]]:
-    """Return from when to when a verdict stood; the last one stands still (`to` null)."""
+def _stretches(looks: Sequence[_Look], reached: Mapping[int, float]) -> list[dict[str, Any]]:
+    """Return from when to when a verdict stood; it ends with its step, and the last one stands still (`to` null)."""
     found: list[dict[str, Any]] = []
     for number, look in enumerate(looks):
         before = looks[number - 1] if number else None
         if before is None or (before.outcome, before.step) != (look.outcome, look.step):
-            if found:
-                found[-1]["to"] = look.at.timestamp()
+            if before is not None:
+                same = before.step == look.step
+                found[-1]["to"] = look.at.timestamp() if same else reached.get(look.step + 1, before.at.timestamp())
             found.append({"from": look.at.timestamp(), "to": None, "outcome": look.outcome})
     return found

@@ -110,8 +110,11 @@ def _gate(body: Body, _: Mapping[str, str]) -> str:
     said = {"pass": "passes", "fail": "fails", "inconclusive": "is undecided", "error": "has no answer"}[
         body["outcome"]
     ]
-    name = body["gate"].partition(":")[2] or body["gate"].replace("_", " ")
-    return f"{name} {said}: {body['sentence'].removeprefix(f'{name}: ')}"
+    name = body["gate"].partition(":")[2] or {"data": "fresh data"}.get(body["gate"], body["gate"].replace("_", " "))
+    sentence = body["sentence"].removeprefix(f"{name}: ")
+    if sentence.startswith(f"{name} "):
+        sentence = f"it{sentence.removeprefix(name)}"
+    return f"{name} {said}: {sentence}"
 
 
 def _convicted(body: Body, _: Mapping[str, str]) -> str:

@@ -186,9 +186,9 @@ def _why_risky(view: View) -> str:
 
 def _budget(view: View) -> str:
     told = [
-        f"{one['name']}: {percent(round(one['budget_left'] * 100, 1))} left, burning at {one['burn']:.1g} of what it may"
+        f"{percent(round(one['budget_left'] * 100, 1))} of {one['name']}, which burns at {one['burn']:.1g} of what it may"
         if one["known"]
-        else f"{one['name']}: not known, nobody counted yet"
+        else f"not known for {one['name']}, nobody counted yet"
         for one in view["objectives"]
     ]
     return sentence("; ".join(told)) if told else "No objective stands over these services."

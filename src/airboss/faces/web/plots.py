@@ -23,7 +23,7 @@ def plot(course: Mapping[str, Any], href: str) -> Plot:
         "caption": _caption(course),
         "data": f"{href}/plots/{gate}.json",
         "table": {
-            "columns": ["Time (UTC)", "Step", "Canary", "may truly be", "Baseline", "Held against", "Verdict"],
+            "columns": ["Time (UTC)", "Step", "Canary", "may truly be", "Baseline", "Must stay below", "Verdict"],
             "rows": _rows(course),
         },
     }
@@ -63,7 +63,9 @@ def _caption(course: Mapping[str, Any]) -> str:
     told += f" ({between}), " if between else ", "
     told += f"baseline {shown(course['baseline'][at], unit)}"
     if course["margin"][at] is not None:
-        told += f", held against {shown(course['margin'][at], unit)}"
+        told += f", must stay below {shown(course['margin'][at], unit)}"
+    if course["outcome"][at] == "fail":
+        return told + ". The evidence of harm is past its limit."
     return told + ". The band holds at every look at once."
 
 

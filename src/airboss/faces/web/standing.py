@@ -86,8 +86,8 @@ def _phase(row: View) -> tuple[Tone, str]:
 
 def _asked(row: View, until: datetime | None, now: datetime) -> str:
     told = str(row["sentence"]).removeprefix("Waiting for approval: ").removesuffix(".")
-    left = "" if until is None else f"; the question stands for {about((until - now).total_seconds())}"
-    return f"Your word is asked: {told}{left}."
+    left = "" if until is None else f" within {lasting((until - now).total_seconds())}"
+    return f"Waits for {told}, and you are one: decide{left}."
 
 
 def _voted(approval: View) -> bool:

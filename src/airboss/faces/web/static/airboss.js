@@ -195,7 +195,7 @@
           if (at == null || u.cursor.left < 0) { out.textContent = rest; return; }
           out.textContent = `${clock.format(data.t[at] * 1000)} (${zone}) · canary ${words(data.canary[at], data.unit)}` +
             between(data.low[at], data.high[at], data.unit) +
-            ` · baseline ${words(data.baseline[at], data.unit)} · bound ${words(data.margin[at], data.unit)}`;
+            ` · baseline ${words(data.baseline[at], data.unit)} · must stay below ${words(data.margin[at], data.unit)}`;
         }],
       },
     };

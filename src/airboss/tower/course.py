@@ -47,12 +47,14 @@ def retrace(
     attempt: int,
     begun: datetime,
     until_step: int,
+    ended: Mapping[int, datetime],
     now: datetime,
     known: Trace | None = None,
 ) -> Trace:
     """Return the course of an attempt up to `now`, going on from `known`. Raises Unavailable.
 
-    `until_step` is the index of the step the rollout stands at. The numbers are those of the judge unless it had to begin
+    `until_step` is the index of the step the rollout stands at; `ended` says when the steps before it were decided, for what
+    is sealed later was not judged any more. The numbers are those of the judge unless it had to begin
     its analysis anew with another alpha.
     """
     trace = known or Trace()
@@ -80,7 +82,7 @@ def retrace(
             attempt=attempt,
             step=index,
             after=trace.last_block,
-            now=now,
+            now=min(now, ended.get(index, now)),
         ):
             trace = _folded(trace, blocks, share=step.percent / 100, least_apart=least_apart)
     return trace
