@@ -14,7 +14,7 @@ from airboss.records.audit.checkpoints import TreeHead, origin
 from airboss.records.audit.model import Kind, Report
 from airboss.records.audit.notes import BadNote, VerifyKey, open_note, split_note, split_notes
 from airboss.records.audit.sources import Source, open_source
-from airboss.records.audit.walk import Findings, Walk
+from airboss.records.audit.walk import Findings, Walk, as_bytes
 
 StateDigests: TypeAlias = Callable[[Connection], Iterable[tuple[str, str]]]
 """Gives (subject, digest of its state row as it is now) for every row of a room."""
@@ -200,7 +200,11 @@ class _Verification:
             kept.add(reference)
             self._texts += 1
             erased = data is None and salt is None
-            if not erased and reference != f"blob:sha256:{hashlib.sha256((salt or b'') + (data or b'')).hexdigest()}":
+            if (
+                not erased
+                and reference
+                != f"blob:sha256:{hashlib.sha256(as_bytes(salt or b'') + as_bytes(data or b'')).hexdigest()}"
+            ):
                 self._findings.add(Kind.TEXT_ALTERED, reference, "the text is not the one that was referred to.")
         for reference in sorted(walk.texts - kept):
             self._findings.add(

@@ -83,6 +83,7 @@ class Walk:
                 )
                 leaves.append(leaf or b"")
                 continue
+            stored = as_bytes(stored)
             computed = _sha256(b"\x00" + stored).digest()
             if leaf is not None and leaf != computed:
                 self._findings.add(
@@ -101,6 +102,7 @@ class Walk:
             if stored is None:
                 self._findings.add(Kind.FACT_DROPPED, place, "it waits for its position, but its bytes were removed.")
                 continue
+            stored = as_bytes(stored)
             if not waiting:
                 self._findings.add(
                     Kind.FACT_UNNUMBERED,
@@ -286,6 +288,11 @@ class Walk:
             )
         elif seen is not None and row.state_digest != seen.digest:
             self._findings.add(Kind.STATE_WRONG, name, "the digest in its row is not the one its last fact gave.")
+
+
+def as_bytes(value: object) -> bytes:
+    """Return what lies in a column of bytes. SQLite keeps whatever type somebody put there; that is a finding, no crash."""
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _read(data: bytes) -> dict[str, Any] | None:
