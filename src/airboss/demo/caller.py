@@ -83,7 +83,7 @@ class Caller:
         try:
             answer = self._client.request(method, API + path, headers=headers, **given)
         except httpx.HTTPError as fault:
-            raise Away(f"{method} {path}: {fault or type(fault).__name__}") from fault
+            raise Away(f"{method} {path}: {str(fault) or type(fault).__name__}") from fault
         if answer.status_code in (502, 503, 504):
             raise Away(f"{method} {path}: {_detail(answer)}")
         if answer.is_error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,7 @@ from airboss.demo import report
 from airboss.demo.caller import Away, Refused
 from airboss.demo.nature import FAULTS, SERVICES
 from airboss.demo.people import ADMIN, People, make_people
-from airboss.demo.scene import Scene, Story, StoryStuck
+from airboss.demo.scene import Followed, Scene, Story, StoryStuck
 from airboss.demo.server import Server
 from airboss.demo.stories import stories, tell
 from airboss.demo.world import NotStarted, Traffic, World, documents
@@ -25,8 +25,10 @@ BEAT_S: Final = 0.2
 LOOK_S: Final = 1.0
 BASELINE_S: Final = 12.0
 """How long the shop's ordinary traffic is watched before anything changes."""
-BASELINE_MOST_S: Final = 60.0
+BASELINE_MOST_S: Final = 90.0
 STAY_S: Final = 3600.0
+MOST_S: Final = 900.0
+"""Customers come for no longer than this, whatever happens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class Wish:
     data: Path | None
     fault: str
     stay: bool
-    traffic: Traffic = Traffic()
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 class Board(Protocol):
@@ -51,10 +53,11 @@ class Board(Protocol):
     def end(self, lines: Sequence[str]) -> None: ...
 
 
-def direct(wish: Wish, board: Board) -> dict[str, Any]:
-    """Run the demo and return its report. Raises NotStarted when its world does not come up.
+def direct(wish: Wish, board: Board, keep: Callable[[dict[str, Any]], None]) -> bool:
+    """Run the demo, hand its report to `keep`, and return whether every story came out as it must.
 
-    With `wish.stay` it returns only after Ctrl-C, or when the customers' hour is over.
+    With `wish.stay` it returns only after Ctrl-C, or when the customers' hour is over. Raises NotStarted when its world
+    does not come up, Refused or Away when the server will not have what everything else needs.
     """
     data = _folder(wish.data)
     board.say(f"The demo's folder is {data}; its people are not real and its secrets lie in it")
@@ -68,18 +71,19 @@ def direct(wish: Wish, board: Board) -> dict[str, Any]:
         try:
             found = _run(wish, board, world, server, people)
             found["took_s"] = round(time.monotonic() - began, 1)
+            keep(found)
             board.end(report.lines(found))
             if wish.stay:
                 _stay(board, people, server)
         finally:
             people.close()
-    return found
+    return bool(found["as_expected"])
 
 
 def _run(wish: Wish, board: Board, world: World, server: Server, people: People) -> dict[str, Any]:
     files = [{"source": name, "text": text} for name, text in documents()]
     people[ADMIN].post("/apply", {"files": files, "submit": False, "dry_run": False})
-    seconds = STAY_S if wish.stay else 600.0
+    seconds = STAY_S if wish.stay else MOST_S
     load = _open_shop(wish, world, server, people, seconds)
     board.say("Three services and their customers are up: some 1,000 requests a second")
     _baseline(board, people)
@@ -136,7 +140,7 @@ def _baseline(board: Board, people: People) -> None:
             if len(fresh) == len(SERVICES) and time.monotonic() - began >= BASELINE_S:
                 return
         if time.monotonic() - began > BASELINE_MOST_S:
-            raise NotStarted("the server has not seen the traffic of every service within a minute")
+            raise NotStarted(f"the server has not seen the traffic of every service within {BASELINE_MOST_S:.0f} s")
         time.sleep(BEAT_S)
 
 
@@ -175,6 +179,20 @@ def _look(scene: Scene, told: Sequence[Story]) -> None:
             if followed is not None:
                 with contextlib.suppress(Away):
                     followed.look(scene.people[ADMIN])
+    splitting = {story.service: story for story in told if story.change is not None and _splits(story.change)}
+    if not splitting:
+        return
+    with contextlib.suppress(Away):
+        for row in scene.people[ADMIN].get("/coverage")["items"]:
+            if row["signal"] == "traces" and row["service"] in splitting:
+                splitting[row["service"]].coverage.append((row["items"], row["current"]))
+
+
+def _splits(change: Followed) -> bool:
+    """Return whether customers are split now, so that all of their requests should name the change."""
+    wanted = change.rollout.get("wanted_pct")
+    reached = change.rollout.get("reached_at")
+    return change.phase == "rolling_out" and reached is not None and wanted is not None and 0 < wanted < 100
 
 
 def _stay(board: Board, people: People, server: Server) -> None:

@@ -48,6 +48,7 @@ def measure(fault: str, seed: int, told: Sequence[Story], scene: Scene, load: Pa
             for one in caller.get("/coverage")["items"]
             if one["signal"] == "traces"
         ],
+        "coverage_while_split_pct": {story.service: coverage(story.coverage) for story in told},
         "export_delay": {name: one["export_delay"] for name, one in services.items()},
         "journal": {
             "entries": sum(line["kind"] == "fact" for line in journal),
@@ -317,6 +318,15 @@ def _verified(scene: Scene) -> dict[str, Any]:
     return {**{name: report[name] for name in kept}, "exit_code": done.returncode}
 
 
+def coverage(seen: Sequence[tuple[int, int]]) -> float | None:
+    """Return the percent of spans that named the change, of those that came between the first and the last look while
+    its customers were split; None without two looks.
+    """
+    if len(seen) < 2 or seen[-1][0] <= seen[0][0]:
+        return None
+    return _pct(seen[-1][1] - seen[0][1], seen[-1][0] - seen[0][0])
+
+
 def _first(facts: Sequence[Fact], kind: str) -> Fact | None:
     return next((fact for fact in facts if fact["type"] == kind), None)
 
@@ -383,10 +393,11 @@ def _about(story: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _sums(report: Mapping[str, Any]) -> Iterable[str]:
-    shares = ", ".join(f"{one['service']} {one['annotated_pct'] or 0:.1f} %" for one in report["coverage"])
+    split = {name: share for name, share in report["coverage_while_split_pct"].items() if share is not None}
+    shares = ", ".join(f"{name} {share:.1f} %" for name, share in split.items()) or "none was split"
     journal, verified, traffic = report["journal"], report["verification"], report["traffic"]
     yield f"Traffic      {traffic['requests']:,} requests, {traffic['per_s']:,} a second"
-    yield f"Coverage     spans that name their change: {shares}"
+    yield f"Coverage     requests that named their change while customers were split: {shares}"
     yield f"Journal      {journal['entries']:,} facts, {journal['bytes'] / 1e6:.1f} MB"
     how = "all is as it was recorded" if verified["ok"] else "NOT as it was recorded"
     yield f"Verification offline, {verified.get('size', 0):,} entries: {how}"

@@ -11,7 +11,7 @@ from airboss.demo.world import NotStarted, World, free_port
 
 NAME: Final = "server"
 MODULE: Final = "airboss.faces.cli"
-READY_S: Final = 45.0
+READY_S: Final = 90.0
 LOOK_S: Final = 0.1
 LATENESS_S: Final = "3"
 """How long telemetry may be late. The shop's exporters send each second from the same machine, so 3 s lose nothing."""

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from airboss.demo import arms
 from airboss.demo.people import ENGINEER, OWNER
 from airboss.demo.scene import Followed, Scene, Story
+from airboss.demo.server import READY_S
 
 Told: TypeAlias = Generator[None, None, None]
 
@@ -106,7 +107,7 @@ def _outage(scene: Scene, story: Story, others: Sequence[Story]) -> Told:
     yield from scene.rest(AWAY_S)
     away = yield from scene.aside(lambda: arms.ask(url))
     scene.server.start()
-    yield from scene.until("the server", scene.server.ready, most_s=45.0)
+    yield from scene.until("the server", scene.server.ready, most_s=READY_S)
     back = time.time()
     scene.up = True
     story.note = f"the server is back after {back - killed:.1f} s"

@@ -18,10 +18,12 @@ def verify_source(source: str, *, checkpoint: str | None, keys: Sequence[str]) -
 
     Raises Problem where there is nothing to read, and what the audit raises for input that is none.
     """
-    from airboss.records.audit import verify, verify_pack
+    from airboss.records import audit
 
     if source.startswith(_SCHEMES):
-        return dict(verify(source, checkpoint_note=checkpoint, public_key=keys, state_digests=_states()).as_json())
+        return dict(
+            audit.verify(source, checkpoint_note=checkpoint, public_key=keys, state_digests=_states()).as_json()
+        )
     path = Path(source)
     if path.is_dir():
         database = path / DATABASE
@@ -34,7 +36,7 @@ def verify_source(source: str, *, checkpoint: str | None, keys: Sequence[str]) -
                 way_out="name the folder airboss serve was given, or the address of its database",
             )
         return dict(
-            verify(
+            audit.verify(
                 f"sqlite:///{database.resolve()}",
                 checkpoint_note=checkpoint,
                 public_key=keys,
@@ -44,8 +46,8 @@ def verify_source(source: str, *, checkpoint: str | None, keys: Sequence[str]) -
     if not path.exists():
         raise Problem("there is no such file", place=source, exit_code=Exit.NOT_FOUND, code="journal-not-found")
     if _is_pack(path):
-        return dict(verify_pack(path.read_bytes(), public_key=keys).as_json())
-    return dict(verify(path, checkpoint_note=checkpoint, public_key=keys, state_digests=_states()).as_json())
+        return dict(audit.verify_pack(path.read_bytes(), public_key=keys).as_json())
+    return dict(audit.verify(path, checkpoint_note=checkpoint, public_key=keys, state_digests=_states()).as_json())
 
 
 def _is_pack(path: Path) -> bool:

@@ -74,12 +74,12 @@ class Lines:
             if story.note and self._notes.get(story.number) != story.note:
                 self.say(f"[{story.number}] {story.note}")
             self._notes[story.number] = story.note
-            for followed in (story.change, story.again):
+            for name, followed in ((f"[{story.number}]", story.change), (f"[{story.number} again]", story.again)):
                 if followed is None:
                     continue
                 shown = self._told.get(followed.id, 0)
                 for fact in followed.facts[shown:]:
-                    self.say(f"[{story.number}] {clock_time(fact['at'])}  {fact['text']}")
+                    self.say(f"{name} {clock_time(fact['at'])}  {fact['text']}")
                 self._told[followed.id] = len(followed.facts)
 
     def end(self, lines: Sequence[str]) -> None:
@@ -108,7 +108,7 @@ def board(told: Sequence[Story], *, elapsed_s: float, up: bool) -> RenderableTyp
     top = Text(f"Airboss demo   {elapsed_s:3.0f} s   ", style="bold")
     parts: list[RenderableType] = [top.append_text(server)]
     for story in told:
-        parts += [Text(), Text(f"{story.number}  {story.promise}", style="bold cyan"), *_story(story)]
+        parts += [Text(), Text(f"{story.number}  {story.promise}", style="bold"), *_story(story)]
     return Group(*parts)
 
 

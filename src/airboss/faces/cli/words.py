@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 Tone: TypeAlias = Literal["well", "waiting", "needs", "harmed"]
 
 MARKS: Final[Mapping[Tone, str]] = {"well": "●", "waiting": "○", "needs": "▲", "harmed": "✕"}
-COLOURS: Final[Mapping[Tone, str]] = {"well": "green", "waiting": "bright_black", "needs": "yellow", "harmed": "red"}
+COLOURS: Final[Mapping[Tone, str]] = {"well": "green", "waiting": "cyan", "needs": "yellow", "harmed": "red"}
 STEP_MARKS: Final = {"done": "✓", "now": "▸", "ahead": "·", "failed": "✕", "skipped": "»"}
 GATE_WORDS: Final = {"pass": "passes", "fail": "fails", "inconclusive": "undecided", "error": "no answer"}
 GATE_TONES: Final[Mapping[str, Tone]] = {"pass": "well", "fail": "harmed", "inconclusive": "waiting", "error": "needs"}

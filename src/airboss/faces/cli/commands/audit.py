@@ -27,7 +27,8 @@ def verify(
         Path | None, typer.Option("--checkpoint", help="Checkpoints kept elsewhere: only they show a cut-off tail.")
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", help="Public key (airboss audit key), or a file that holds it.")
+        list[str] | None,
+        typer.Option("--key", "--public-key", help="Public key (airboss audit key), or a file that holds it."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -85,7 +86,10 @@ def _tell(report: dict[str, Any]) -> None:
 
 @app.command("export")
 def export(out: Out = None) -> None:
-    """Write the whole journal as JSON lines: facts by position, checkpoints, root."""
+    """Write the whole journal as JSON lines.
+
+    Facts by position with their bytes unchanged, checkpoints, root.
+    """
     _write(out, api().lines("/audit/export"))
 
 
@@ -106,7 +110,10 @@ def key_(out: Out = None) -> None:
 def pack(
     change: Annotated[str, typer.Argument(metavar="CHANGE", help="The change to take away.")], out: Out = None
 ) -> None:
-    """Write one change's facts with their proofs: a file that is verified alone."""
+    """Write the record of one change, with its proofs.
+
+    `airboss audit verify FILE` checks it without anything else.
+    """
     _write(out, api().lines(f"/changes/{api().change_id(change)}/evidence-pack"))
 
 

@@ -102,7 +102,10 @@ def show(
     as_json: AsJson = False,
     gates: Annotated[bool, typer.Option("--gates", help="Show the gates of every step.")] = False,
 ) -> None:
-    """Show where a change stands: state, exposure, steps, gates, approval."""
+    """Show where a change stands.
+
+    State, exposure, steps, gates, and who was asked.
+    """
     view = _view(change)
     if as_json:
         emit(view)
@@ -174,7 +177,10 @@ def watch_(
     as_json: AsJson = False,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds to follow it at most.")] = None,
 ) -> int:
-    """Follow a change to its end; ends with the code of the outcome: 0 completed, 5 taken back, 6 rollback failed."""
+    """Follow a change to its end, and end as it does.
+
+    0 completed, 3 refused, 5 taken back, 6 rollback failed.
+    """
     from airboss.faces.cli.watch import watch
 
     if as_json:
@@ -254,7 +260,10 @@ _SAID: Final = {
 
 
 def pause(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Stay at this exposure until told to resume; harm is still taken back."""
+    """Stay at this exposure until told to resume.
+
+    The gates keep watching, and harm is still taken back.
+    """
     _order(change, "pause", reason, as_json=as_json)
 
 
@@ -347,7 +356,9 @@ def apply(
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> int:
-    """Put files in force: services, objectives, policies, flags, calendars; propose the changes among them.
+    """Put files in force, and propose the changes among them.
+
+    Services, objectives, policies, flags, calendars and changes, as YAML.
 
     Ends with 3 when a change in them was refused.
     """

@@ -29,7 +29,10 @@ def new(
     as_json: AsJson = False,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")] = 1,
 ) -> None:
-    """Mint the ID of a change to come, for a commit message or a change's metadata. Works without a server."""
+    """Mint the ID of a change to come.
+
+    For a commit message or a change's metadata. Works without a server.
+    """
     minted = [fresh_change_id() for _ in range(count)]
     if as_json:
         emit({"ids": minted})

@@ -26,7 +26,7 @@ def check(files: Files, as_json: AsJson = False) -> int:
 
 
 @app.command("test")
-def test(files: Files, as_json: AsJson = False) -> int:
+def try_out(files: Files, as_json: AsJson = False) -> int:
     """Run the tests beside the rules of packs. Works offline; ends with 1 when one fails."""
     from airboss.decide.policy import test as tested
     from airboss.faces.cli.offline import packs

@@ -95,11 +95,14 @@ def calibrate(
     full: Annotated[bool, typer.Option("--full", help="Every design, not only the main ones.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure false alarms, misses and time to detect on simulated rollouts. Works offline; takes a minute."""
-    from airboss.watch.analysis import calibrate as calibrated
+    """Measure false alarms, misses and delays on simulations.
+
+    Works offline; takes a minute.
+    """
+    from airboss.watch import analysis as room
 
     note(f"Simulating {runs:,} rollouts of {looks} looks for each row, seed {seed}")
-    found = calibrated(seed, runs, looks, full=full)
+    found = room.calibrate(seed, runs, looks, full=full)
     if as_json:
         emit(found)
         return
@@ -133,10 +136,13 @@ def demo(
     ] = None,
     fault: Annotated[str, typer.Option("--fault", help="What is wrong in story 2: none, mild or severe.")] = "severe",
 ) -> int:
-    """Watch three changes go out under real traffic on this machine: one good, one bad, one with the server killed.
+    """Watch three changes go out under real traffic, here and now.
+
+    One is good, one harms, and during one the server is killed.
 
     Ends with 0 when every story came out as a correct system must let it, with 1 when one did not.
     """
+    from airboss.demo.caller import Away, Refused
     from airboss.demo.director import FAULT_WORDS, Wish, direct
     from airboss.demo.world import NotStarted
     from airboss.faces.cli.stage import stage
@@ -149,16 +155,20 @@ def demo(
             way_out=f"use {', '.join(FAULT_WORDS)}",
         )
     to_stdout = json_file is not None and str(json_file) == "-"
+
+    def keep(report: dict[str, object]) -> None:
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        if to_stdout:
+            typer.echo(text, nl=False)
+        elif json_file is not None:
+            json_file.write_text(text)
+
     wish = Wish(seed=seed, port=port, data=data, fault=fault, stay=not exit_)
     with stage(quiet=to_stdout) as shown:
         try:
-            report = direct(wish, shown)
+            good = direct(wish, shown, keep)
         except NotStarted as fault_:
             raise Problem(str(fault_), code="demo-not-started", way_out="look at the log it names") from fault_
-        if json_file is not None:
-            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-            if to_stdout:
-                typer.echo(text, nl=False)
-            else:
-                json_file.write_text(text)
-    return Exit.OK if report["as_expected"] else Exit.FAULT
+        except (Away, Refused) as fault_:
+            raise Problem(str(fault_), code="demo-stopped") from fault_
+    return Exit.OK if good else Exit.FAULT
