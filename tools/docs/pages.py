@@ -24,6 +24,7 @@ from airboss.people.access import RULES, Role
 from tools.docs import source
 
 HERE: Final = Path(__file__).parent
+SHIPPED: Final = HERE.parents[1] / "src/airboss/faces/api"
 EXAMPLES: Final = source.ROOT / "examples"
 MADE: Final = "<!-- Made by `python -m tools.docs` from the code. Edit there, not here. -->"
 
@@ -31,7 +32,9 @@ MADE: Final = "<!-- Made by `python -m tools.docs` from the code. Edit there, no
 def table(name: str, columns: int) -> list[list[str]]:
     """Return the rows of a hand-written table of this folder. Raises ValueError for a row of another width."""
     rows = []
-    for number, line in enumerate((HERE / name).read_text().splitlines(), start=1):
+    # What errors mean is shipped with the server, which answers for its own problem types.
+    file = SHIPPED / name if name == "errors.txt" else HERE / name
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
         if not line or line.startswith("#"):
             continue
         row = [cell.strip() for cell in line.split(" | ")]

@@ -12,7 +12,7 @@ from tests.faces.api.desk import BASE, CHANGE, Desk
 from airboss.faces.api.gate import BODY_MOST
 from airboss.testing import ManualClock, SeededChance
 
-PUBLIC = {("get", "/healthz"), ("get", "/readyz"), ("post", "/api/v1/session")}
+PUBLIC = {("get", "/healthz"), ("get", "/readyz"), ("get", "/docs/errors/{code}"), ("post", "/api/v1/session")}
 ID = "chg_01kq3z8x5wf6vtd0c1m2n3p4q5"
 
 
@@ -41,6 +41,16 @@ def test_every_route_asks_who_is_there(desk: Desk) -> None:
                 assert answer.status_code == 401, f"{method} {path}: {answer.status_code}"
             asked += 1
     assert asked > 55
+
+
+def test_the_type_of_a_problem_leads_to_what_it_means(desk: Desk) -> None:
+    """Whoever follows the type of a problem reads what it means and what to do; also without signing in."""
+    found = desk.anyone().get("/api/v1/changes").json()
+    page = desk.anyone().get(found["type"].removeprefix(BASE))
+    assert page.status_code == 200
+    assert page.text.startswith(found["code"])
+    assert "Way out:" in page.text
+    problem(desk.anyone().get("/docs/errors/no-such-code"), 404, "error-unknown")
 
 
 def test_the_reference_lists_every_route(desk: Desk) -> None:

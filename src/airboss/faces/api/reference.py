@@ -35,7 +35,7 @@ _REFUSALS: Final = {
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
-_PUBLIC: Final = frozenset({"/healthz", "/readyz"})
+_PUBLIC: Final = frozenset({"/healthz", "/readyz", "/docs/errors/{code}"})
 _CONTEXT: Final[dict[str, Any]] = {
     "required": False,
     "content": {

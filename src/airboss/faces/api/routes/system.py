@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from importlib import resources
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from airboss.act.rollout import lag as tower_lag
 from airboss.bootstrap import House
@@ -17,7 +19,7 @@ from airboss.faces.api.callers import Caller, Doorkeeper, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn
 from airboss.faces.api.live import Broadcaster
 from airboss.kernel.clock import from_micros
-from airboss.kernel.errors import AirbossError, Invalid
+from airboss.kernel.errors import AirbossError, Invalid, NotFound
 from airboss.people.access import Action, Actor, require
 
 public = APIRouter(tags=["system"])
@@ -49,6 +51,26 @@ def readyz(house: HouseHere) -> JSONResponse:
     ]
     ready = all(check["ok"] for check in checks)
     return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+
+@public.get("/docs/errors/{code}", response_class=PlainTextResponse)
+def error_page(code: str) -> PlainTextResponse:
+    """Say what an error's code means and what to do about it: where every problem's `type` leads."""
+    found = _meanings().get(code)
+    if found is None:
+        raise NotFound(
+            f"there is no error {code!r}", code="error-unknown", way_out="the codes are in the documentation"
+        )
+    means, way_out = found
+    return PlainTextResponse(f"{code}\n\n{means}\n\nWay out: {way_out}\n")
+
+
+@functools.cache
+def _meanings() -> dict[str, tuple[str, str]]:
+    """Return code → (meaning, way out) of every error there is."""
+    text = (resources.files("airboss.faces.api") / "errors.txt").read_text("utf-8")
+    rows = (line.split(" | ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {code.strip(): (means.strip(), way_out.strip()) for code, means, way_out in rows}
 
 
 def _checked(name: str, look: Callable[[], tuple[bool, str]]) -> dict[str, Any]:
