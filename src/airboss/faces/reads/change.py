@@ -35,6 +35,7 @@ def change_view(house: House, connection: Connection, change: Change, actor: Act
         "digest": change.digest,
         "sections": {str(name): digest for name, digest in change.section_digests().items()},
         "spec": None if spec is None else json.loads(change.spec or b"{}"),
+        "document": json.loads(change.document),
         "why": None if spec is None else spec.why,
         "environments": [] if spec is None else list(spec.environments),
         "owner": {"team": change.owner_team, "person": None if spec is None else spec.owner.person},

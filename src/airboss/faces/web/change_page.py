@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -62,7 +63,7 @@ def change_page(
         "id": view["id"],
         "href": href,
         "title": view["title"],
-        "why": view["why"] or "Said when it is submitted.",
+        "why": view["why"] or str(view["document"]["spec"].get("why") or "Not said."),
         "state": page_state(view, now=now),
         "kind": view["kind"].replace("-", " "),
         "owner": view["owner"]["person"] or view["owner"]["team"],
@@ -89,6 +90,8 @@ def change_page(
         "review": review(view, href, actor),
         "more": 0 if whole else max(0, len(facts) - FACTS_MOST),
     }
+    if view["phase"] == "draft":
+        page["written"] = json.dumps(view["document"], indent=2, ensure_ascii=False)
     return page
 
 

@@ -351,6 +351,8 @@ class ChangePage(TypedDict):
     audit: str
     """Where the facts of this change can be taken away as a file."""
     review: NotRequired[ReviewCard | None]
+    written: NotRequired[str]
+    """A draft's document, where there is no plan to show yet."""
     more: NotRequired[int]
     """How many older facts the timeline leaves out."""
 
