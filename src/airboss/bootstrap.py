@@ -34,6 +34,7 @@ from airboss.records.audit import Checkpoints, Signer, StateDigests, origin
 from airboss.records.journal import Journal
 from airboss.records.store import LeaseClock, Store, Tx, open_store
 from airboss.tower.clearance import Clearance
+from airboss.tower.desk import Desk
 from airboss.tower.exposures import TowerExposures
 from airboss.tower.facts import PolicyFacts
 from airboss.tower.fly import Flight
@@ -42,7 +43,7 @@ from airboss.tower.judge import Judge
 from airboss.tower.loop import Tower
 from airboss.tower.objectives import Standings
 from airboss.tower.planner import Planner
-from airboss.tower.steer import Desk, Steering
+from airboss.tower.steer import Steering
 from airboss.watch.slo import parse_sli, parse_slo
 from airboss.watch.telemetry import BucketStore, TelemetryReader, TelemetrySettings, open_bucket_store
 

@@ -24,9 +24,10 @@ from airboss.kernel.errors import AirbossError
 from airboss.people.access import SYSTEM
 from airboss.records.store import Tx
 from airboss.tower.clearance import Clearance
+from airboss.tower.desk import Desk, FactPart, Next, Scene
 from airboss.tower.judge import NOTHING_JUDGED, Judge, Judged
 from airboss.tower.loop import LEASE_S
-from airboss.tower.steer import AGAIN_S, Desk, FactPart, Next, Scene
+from airboss.tower.steer import AGAIN_S
 
 EFFECT_S: Final = 10.0
 """Deadline of an effect: shorter than the lease, so that no effect outlives the right to cause it."""

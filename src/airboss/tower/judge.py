@@ -18,7 +18,7 @@ from airboss.changes import Change, Phase
 from airboss.kernel.clock import rfc3339, to_micros
 from airboss.kernel.errors import AirbossError, Invalid
 from airboss.records.store import Store, Tx
-from airboss.tower.steer import Scene
+from airboss.tower.desk import Scene
 from airboss.watch.analysis import (
     ArmCounts,
     Block,
