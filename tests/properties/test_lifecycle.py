@@ -203,5 +203,6 @@ class TestLifecycleAtLength(Lifecycle.TestCase):
         max_examples=150,
         stateful_step_count=60,
         deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -266,13 +266,16 @@ class World:
         self.exposures = TowerExposures(self.house.store)
 
     def _stock(self) -> None:
-        if not self.people:
-            for handle, role in PEOPLE.items():
-                person = self.house.identity.persons.add(AddPerson(handle=handle, role=role), LOCAL)
-                self.people[handle] = Actor(
-                    id=person.id, name=handle, kind="person", role=role, scopes=None, service=None, via="session:test"
-                )
-            self.apply(self.catalog)
+        """Make the people and the catalogue; a database that has them keeps them."""
+        with self.house.store.read() as connection:
+            there = {one.handle: one.id for one in self.house.identity.persons.all(connection, LOCAL)}
+        for handle, role in PEOPLE.items():
+            if handle not in there:
+                there[handle] = self.house.identity.persons.add(AddPerson(handle=handle, role=role), LOCAL).id
+            self.people[handle] = Actor(
+                id=there[handle], name=handle, kind="person", role=role, scopes=None, service=None, via="session:test"
+            )
+        self.apply(self.catalog)
 
     def apply(self, documents: str, by: str = "root") -> None:
         """Apply documents, as `airboss apply -f` does."""
@@ -291,8 +294,11 @@ class World:
         """Propose and submit a change; return its ID."""
         text = (document or ramp()).encode()
         change = self.house.changes.create(Create(data=text, source="change.yaml"), actor=self.people[by])
-        self.house.changes.submit(Submit(change_id=change.id), actor=self.people[by])
+        self.submit(change.id, by=by)
         return change.id
+
+    def submit(self, change_id: str, *, by: str = "dev-a") -> Change:
+        return self.house.changes.submit(Submit(change_id=change_id), actor=self.people[by])
 
     def approve(self, change_id: str, by: str = "dev-b") -> None:
         self.house.approvals.vote(
