@@ -77,8 +77,12 @@ class Definition:
 
     @property
     def digest(self) -> str:
-        """The digest of what decides answers (definition and bucketing): what a change's approval is bound to."""
+        """The digest of what decides answers (name, definition, bucketing): what a change's approval is bound to.
+
+        The name belongs to it: two plain switches are alike in everything else, and one's conviction is not the other's.
+        """
         answering: Json = {
+            "name": self.name,
             "definition": dict(self.plain),
             "bucketing": {"version": self.bucketing_version, "key": self.bucketing_key},
             "value_type": self.value_type,

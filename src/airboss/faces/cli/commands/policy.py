@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airboss.faces.cli.exit_codes import Exit
-from airboss.faces.cli.options import AsJson, Files, api
+from airboss.faces.cli.options import AsJson, Files, answer, api
 from airboss.faces.cli.screen import console, emit, marked, say, table
 
 if TYPE_CHECKING:
@@ -99,3 +99,10 @@ def list_(as_json: AsJson = False) -> None:
         give="Pack",
     )
     say(f"bundle {found['bundle']}")
+
+
+@app.command()
+def retire(name: Annotated[str, typer.Argument(metavar="PACK")], as_json: AsJson = False) -> None:
+    """Take a pack out of force; what it decided stays in the record."""
+    found = api().delete(f"/policy/{name}")
+    answer(found or {"name": name}, as_json=as_json, sentence=f"{name} is no longer in force", at="/changes")
