@@ -7,6 +7,7 @@ afterwards does the block itself become part of the past. That is what keeps eve
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,14 @@ from airboss.watch.analysis.state import (
     margin_bins,
     threshold_of,
 )
+
+RECENT: Final = 5_000
+"""Past durations that are surely remembered; from twice as many on, half are forgotten. Enough for any p95 or p99."""
+TELLING: Final = 100
+"""A block of so many durations shows whether the world is another one."""
+MOVED: Final = 0.5
+STALE_BINS: Final = 3
+"""By how many bins (an eighth of a doubling each, so 30 %) the foretold quantile may move before τ is fixed anew."""
 
 
 def update(state: State, block: Block) -> State:
@@ -133,8 +142,11 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
             harm = histogram.log_e(canary.hist[used], baseline.hist[used], counted.hist_share, tilts)
     main, late = mixture.advance(track.harm_main, track.harm_late, looks, harm)
 
-    threshold = track.threshold_bin if track.threshold_bin is not None else threshold_of(metric, track.past)
+    threshold = _threshold(metric, track)
     safe, step_canary, step_baseline = track.safe_relative, track.step_canary, track.step_baseline
+    if threshold != track.threshold_bin:
+        # What is shown is counted from the moment τ stands; the evidence goes on, for each block is judged by its own τ.
+        step_canary, step_baseline = np.zeros_like(step_canary), np.zeros_like(step_baseline)
     if threshold is not None:
         raised = threshold + margin_bins(metric, step)
         beyond = int(canary.step_hist[raised:].sum())
@@ -153,9 +165,37 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
         threshold_bin=threshold,
         step_canary=step_canary,
         step_baseline=step_baseline,
-        past=track.past + baseline.step_hist,
+        past=remembered(track.past, baseline.step_hist),
         tally=_add(track.tally, counted),
     )
+
+
+def _threshold(metric: Metric, track: Track) -> int | None:
+    """Return τ for the next block: the one in force, unless the past has moved so far that hardly anything lies beyond it,
+    or nearly everything does. Then it is fixed anew; it is foretold all the same, so the process stays what it is.
+    """
+    found, kept = threshold_of(metric, track.past), track.threshold_bin
+    if kept is None or found is None:
+        return kept if found is None else found
+    return kept if abs(found - kept) <= STALE_BINS else found
+
+
+def remembered(past: Counts, fresh: Counts) -> Counts:
+    """Return the past baseline with a block added; of a long past half is forgotten, so that it is that of lately, and all
+    of it when the block shows another world (everything twice as fast or slow, say).
+
+    Halved by cumulative counts: every quantile stays where it is, to within one value. Two laws are compared by the
+    largest gap between their cumulative shares (Kolmogorov–Smirnov); among 100 values chance alone makes one of 0.14.
+    """
+    before, now = int(past.sum()), int(fresh.sum())
+    if before and now >= TELLING:
+        gap = np.abs(np.cumsum(past) / before - np.cumsum(fresh) / now).max()
+        if gap > MOVED:
+            return np.asarray(fresh.copy())
+    both = past + fresh
+    if int(both.sum()) < 2 * RECENT:
+        return both
+    return np.asarray(np.diff(np.cumsum(both) // 2, prepend=0))
 
 
 def tail_ratio(past: Counts, threshold: int, raised: int) -> float:
@@ -166,9 +206,11 @@ def tail_ratio(past: Counts, threshold: int, raised: int) -> float:
 
 
 def _support(*histograms: Counts) -> slice:
-    """Return the range of bins that hold anything, with an octave and a half to spare on both sides."""
+    """Return the range of bins that hold anything, with two octaves and a half to spare on both sides: as far as the
+    widest tilt shifts.
+    """
     used = np.flatnonzero(np.sum(histograms, axis=0))
-    return slice(max(int(used[0]) - 12, 0), min(int(used[-1]) + 20, len(histograms[0])))
+    return slice(max(int(used[0]) - 20, 0), min(int(used[-1]) + 20, len(histograms[0])))
 
 
 def _add(tally: Tally, counted: Counted) -> Tally:

@@ -67,7 +67,9 @@ def log_tilts(past_baseline: Counts) -> Floats:
     ratios = _monotone(ratios, _core(counts, law)[..., None, :])
     jumps = [np.where(above <= 1.0 - quantile, factor, 1.0) for quantile, factor in _EXCEEDANCES]
     ratios = np.concatenate((ratios, np.stack(jumps, axis=-2)), axis=-2)
-    ratios /= (ratios * law[..., None, :]).sum(axis=-1, keepdims=True)
+    weight = (ratios * law[..., None, :]).sum(axis=-1, keepdims=True)
+    # A law of one or two bins, shifted out of sight, leaves nothing to bet on: that alternative then bets nothing.
+    ratios = np.where(weight > 0.0, ratios / np.where(weight > 0.0, weight, 1.0), 1.0)
     tilts = np.log(np.clip(ratios, _LOWEST, _HIGHEST))
     return np.asarray(np.where(total[..., None] >= WARM_UP, tilts, 0.0))
 
@@ -114,4 +116,4 @@ def _monotone(ratios: Floats, core: Flags) -> Floats:
     # Outside the core one of the two is 0 or infinite: take the other, which carries the nearest core value on.
     both = 0.5 * (rising + falling)
     both = np.where(np.isfinite(falling), both, rising)
-    return np.asarray(np.where(rising > 0.0, both, falling))
+    return np.asarray(np.where((rising > 0.0) | ~np.isfinite(falling), both, falling))
