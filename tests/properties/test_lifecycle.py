@@ -196,6 +196,7 @@ class TestLifecycle(Lifecycle.TestCase):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 class TestLifecycleAtLength(Lifecycle.TestCase):
     """The same, for longer and from other beginnings each time."""
 
