@@ -48,13 +48,14 @@ def page(path: str) -> None:
     say(api().address(path))
 
 
-def answer(value: object, *, as_json: bool, sentence: str, at: str) -> None:
-    """Write what a command changed: JSON as the API said it, or a sentence and the page's address."""
+def answer(value: object, *, as_json: bool, sentence: str, at: str | None = None) -> None:
+    """Write what a command changed: JSON as the API said it, or a sentence and the page's address where there is one."""
     if as_json:
         emit(value)
         return
     say(sentence)
-    page(at)
+    if at is not None:
+        page(at)
 
 
 def read_file(path: Path) -> str:

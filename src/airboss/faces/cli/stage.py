@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from airboss.demo.scene import Story
 
-FACTS = 2
+SENTENCE_LINES: Final = 2
+TALL: Final = 26
+"""A terminal of so many lines has room for a second fact under each change."""
 
 
 class LiveBoard:
@@ -40,7 +43,8 @@ class LiveBoard:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=False)
             self._live.start()
-        self._live.update(board(told, elapsed_s=elapsed_s, up=up), refresh=True)
+        facts = 2 if self._console.height >= TALL else 1
+        self._live.update(board(told, elapsed_s=elapsed_s, up=up, facts=facts), refresh=True)
 
     def end(self, lines: Sequence[str]) -> None:
         """Leave the last picture and write the report beneath."""
@@ -100,30 +104,32 @@ def stage(*, quiet: bool) -> Iterator[Board]:
         shown.close()
 
 
-def board(told: Sequence[Story], *, elapsed_s: float, up: bool) -> RenderableType:
-    """Return the picture: each story's change with its bar, its sentence and its latest facts."""
+def board(told: Sequence[Story], *, elapsed_s: float, up: bool, facts: int = 1) -> RenderableType:
+    """Return the picture: each story's change with its bar, its sentence and its latest facts. Its height never changes."""
     server = (
         Text(f"{MARKS['well']} server up", style="green") if up else Text(f"{MARKS['harmed']} server dead", style="red")
     )
     top = Text(f"Airboss demo   {elapsed_s:3.0f} s   ", style="bold")
     parts: list[RenderableType] = [top.append_text(server)]
     for story in told:
-        parts += [Text(), Text(f"{story.number}  {story.promise}", style="bold"), *_story(story)]
+        parts += [Text(), Text(f"{story.number}  {story.promise}", style="bold"), *_story(story, facts)]
     return Group(*parts)
 
 
-def _story(story: Story) -> list[RenderableType]:
+def _story(story: Story, count: int) -> list[RenderableType]:
     change = story.change
     if change is None or not change.view:
-        return [Text("   not proposed yet", style="dim"), *(Text("") for _ in range(3))]
-    sentence = Text(f"  {change.view['sentence']}", no_wrap=True, overflow="ellipsis")
-    facts: list[RenderableType] = [fact_line(fact) for fact in change.facts[-FACTS:]]
-    if story.note:
-        facts = [Text(f"  {story.note}", style="yellow", no_wrap=True, overflow="ellipsis"), *facts[-1:]]
-    elif story.again is not None and story.again.view:
-        words = f"  proposed again: {story.again.view['sentence']}"
-        facts = [*facts[-1:], Text(words, style="yellow", no_wrap=True, overflow="ellipsis")]
-    return [head(change.view), bar(change.view), sentence, *facts]
+        return [Text("○ not proposed yet", style="dim"), *(Text() for _ in range(1 + SENTENCE_LINES + count))]
+    told = textwrap.wrap(str(change.view["sentence"]), 76, max_lines=SENTENCE_LINES, placeholder=" …")
+    sentence = [Text(f"  {line}", no_wrap=True) for line in [*told, ""][:SENTENCE_LINES]]
+    latest = [fact_line(fact) for fact in change.facts[-count:]]
+    note = story.note
+    if not note and story.again is not None and story.again.view:
+        note = f"proposed again: {story.again.view['sentence']}"
+    if note:
+        latest[-1:] = [Text(f"  {note}", style="yellow", no_wrap=True, overflow="ellipsis")]
+    missing = SENTENCE_LINES - len(sentence) + count - len(latest)
+    return [head(change.view), bar(change.view), *sentence, *latest, *(Text() for _ in range(missing))]
 
 
 def _style(line: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from airboss.faces.cli.options import AsJson, Reason, answer, api, page
+from airboss.faces.cli.options import AsJson, Reason, answer, api
 from airboss.faces.cli.screen import emit, fields, marked, table
 from airboss.faces.cli.words import percent, short_id
 
@@ -59,21 +59,20 @@ def show(name: Name, as_json: AsJson = False) -> None:
             ("digest", found["digest"]),
         ]
     )
-    page(f"/flags/{name}")
 
 
 @app.command("kill")
 def kill(name: Name, reason: Reason, environment: Environment = PRODUCTION, as_json: AsJson = False) -> None:
     """Give everybody the flag's off side at once. Asks no policy; it is recorded with the reason."""
     found = api().post(f"/flags/{name}/kill", {"reason": reason, "environment": environment})
-    answer(found, as_json=as_json, sentence=f"{name} is off for everybody in {environment}", at=f"/flags/{name}")
+    answer(found, as_json=as_json, sentence=f"{name} is off for everybody in {environment}")
 
 
 @app.command("unkill")
 def unkill(name: Name, environment: Environment = PRODUCTION, as_json: AsJson = False) -> None:
     """Let a killed flag answer again as it did before."""
     found = api().post(f"/flags/{name}/unkill", {"environment": environment})
-    answer(found, as_json=as_json, sentence=f"{name} answers again", at=f"/flags/{name}")
+    answer(found, as_json=as_json, sentence=f"{name} answers again")
 
 
 @app.command("export")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airboss.faces.cli.options import AsJson, answer, api, page
+from airboss.faces.cli.options import AsJson, answer, api
 from airboss.faces.cli.screen import emit, marked, say, table
 
 users = typer.Typer(no_args_is_help=True, help="Who may sign in, and as what.")
@@ -87,7 +87,7 @@ def list_users(as_json: AsJson = False) -> None:
 def role_(handle: Handle, role: Annotated[str, typer.Argument(metavar="ROLE")], as_json: AsJson = False) -> None:
     """Give somebody another role."""
     found = api().post(f"/people/{handle}/role", {"role": role})
-    answer(found, as_json=as_json, sentence=f"{handle} is {role} now", at="/people")
+    answer(found or {"handle": handle}, as_json=as_json, sentence=f"{handle} is {role} now")
 
 
 @users.command("link")
@@ -105,14 +105,16 @@ def link_(handle: Handle, as_json: AsJson = False) -> None:
 def disable(handle: Handle, as_json: AsJson = False) -> None:
     """Let somebody go: their sessions end and their tokens are revoked."""
     found = api().post(f"/people/{handle}/disable")
-    answer(found, as_json=as_json, sentence=f"{handle} may not sign in any more", at="/people")
+    answer(found or {"handle": handle}, as_json=as_json, sentence=f"{handle} may not sign in any more")
 
 
 @users.command("enable")
 def enable(handle: Handle, as_json: AsJson = False) -> None:
     """Let somebody back in; they need a new link and new tokens."""
     found = api().post(f"/people/{handle}/enable")
-    answer(found, as_json=as_json, sentence=f"{handle} may sign in again: airboss user link {handle}", at="/people")
+    answer(
+        found or {"handle": handle}, as_json=as_json, sentence=f"{handle} may sign in again: airboss user link {handle}"
+    )
 
 
 # -- tokens --------------------------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ def rotate(token: TokenId, as_json: AsJson = False) -> None:
 def revoke(token: TokenId, as_json: AsJson = False) -> None:
     """End a token at once."""
     found = api().delete(f"/tokens/{token}")
-    answer(found or {"revoked": token}, as_json=as_json, sentence=f"{token} is revoked", at="/tokens")
+    answer(found or {"revoked": token}, as_json=as_json, sentence=f"{token} is revoked")
 
 
 def _issued(found: dict[str, object], *, as_json: bool) -> None:
@@ -177,6 +179,3 @@ def _issued(found: dict[str, object], *, as_json: bool) -> None:
     from airboss.faces.cli.screen import note
 
     note("Keep it now: it is not shown again.")
-
-
-__all__ = ["page", "tokens", "users"]
