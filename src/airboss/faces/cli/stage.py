@@ -34,7 +34,7 @@ class LiveBoard:
 
     def say(self, sentence: str) -> None:
         """Write a sentence above the board."""
-        self._console.print(Text(sentence))
+        self._console.print(Text(sentence), soft_wrap=True)  # an address stays whole, to be copied
 
     def show(self, told: Sequence[Story], *, elapsed_s: float, up: bool) -> None:
         """Draw the stories as they stand."""
