@@ -40,7 +40,7 @@ class Wish:
     data: Path | None
     fault: str
     stay: bool
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: Traffic = field(default_factory=lambda: Traffic(rate=400.0))
 
 
 class Board(Protocol):
