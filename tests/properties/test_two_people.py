@@ -101,7 +101,10 @@ def _rolling(world: World) -> str:
     return change
 
 
-ROUNDS = 2
+@pytest.fixture(params=[1, pytest.param(15, marks=pytest.mark.slow)])
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often they press: each time is another race."""
+    return int(request.param)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +130,9 @@ ROUNDS = 2
         "off",
     ],
 )
-def test_before_the_start(world: World, presses: tuple[Press, ...], ends: set[str]):
+def test_before_the_start(world: World, presses: tuple[Press, ...], ends: set[str], rounds: int):
     """Whoever is first, the change ends up where one of the two orders leads, with facts that tell how."""
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         change = _waiting(world)
         _at_once(world, change, *presses)
         world.run(4)
@@ -151,9 +154,9 @@ def test_before_the_start(world: World, presses: tuple[Press, ...], ends: set[st
     ],
     ids=["abort+promote", "abort+abort", "abort+rollback+pause", "abort+look", "promote+abort+look"],
 )
-def test_while_rolling_out(world: World, presses: tuple[Press, ...]):
+def test_while_rolling_out(world: World, presses: tuple[Press, ...], rounds: int):
     """An abort wins over whatever is pressed with it, is one rollback, and leaves nobody with the new side."""
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         change = _rolling(world)
         _at_once(world, change, *presses)
         world.look()

@@ -22,7 +22,9 @@ from airboss.people.access import LOCAL
 from airboss.testing.targets import Unsteady
 from airboss.watch.telemetry import Columns, Origin
 
-STEP_S = 10
+STEP_S = 20
+CALM_S = 180
+"""A step while nothing is in flight and people still have something to do."""
 STANDING = frozenset({Phase.ROLLING_OUT, Phase.VERIFYING, Phase.ROLLING_BACK, Phase.ROLLBACK_FAILED})
 """Phases in which somebody may meet the new side because of the change."""
 HARM = 0.06
@@ -33,6 +35,10 @@ STEPS = """
           - {expose: 100%, bake: {least: 30s, most: 300s}}
 """
 FLAG = CATALOG.split("---")[-1]
+
+
+Fault = tuple[datetime, Callable[[], None]]
+"""When something goes wrong, and what happens then."""
 
 
 @dataclass
@@ -86,9 +92,9 @@ class Day:
         flag = names[int(self.chance.integers(len(names)))]
         return Flight(number=number, flag=flag, new="on", harm=harm, at=self._somewhen())
 
-    def _faults(self) -> list[tuple[datetime, Callable[[], None]]]:  # noqa: C901 - a table of what may go wrong
+    def _faults(self) -> list[Fault]:  # noqa: C901 - a table of what may go wrong
         """What goes wrong, mostly while something is in flight: each a moment and what happens then."""
-        faults: list[tuple[datetime, Callable[[], None]]] = []
+        faults: list[Fault] = []
 
         def around(flight: Flight) -> datetime:
             return flight.at + timedelta(seconds=int(self.chance.integers(20, 400)))
@@ -263,10 +269,11 @@ class Day:
             moving = self._moving()
             if not waiting and not faults and not moving:
                 return
-            step_s = STEP_S if moving else self._until_something(now, waiting, faults)
+            step_s = self._step_s(now, moving, waiting, faults)
             self.world.clock.advance(step_s)
             self._people()
-            self._traffic(min(step_s, STEP_S))
+            if step_s == STEP_S:
+                self._traffic(step_s)
             self.world.look()
         raise AssertionError(f"not over: {[(one.number, one.change) for one in self._moving()]}")
 
@@ -275,10 +282,13 @@ class Day:
         self.phases = {item.id: item.phase for item in page.items}
         return [one for one in self.flights if one.change is not None and self.phases[one.change] not in OVER]
 
-    @staticmethod
-    def _until_something(now: datetime, waiting: list[Flight], faults: list) -> int:  # type: ignore[type-arg]
+    def _step_s(self, now: datetime, moving: list[Flight], waiting: list[Flight], faults: list[Fault]) -> int:
+        """Return how far to go: small steps while something may be exposed, else to the next thing that happens."""
+        if any(self.phases[str(flight.change)] is not Phase.REVIEWING for flight in moving):
+            return STEP_S
         due = [one.at for one in waiting[:1]] + [one[0] for one in faults[:1]]
-        return max(STEP_S, int((min(due) - now).total_seconds()) + 1)
+        left_s = int((min(due) - now).total_seconds()) + 1 if due else CALM_S
+        return max(STEP_S + 1, min(left_s, CALM_S) if moving else left_s)
 
     def outcomes(self) -> dict[int, str | None]:
         """Return how each change ended, None where it could not even be proposed."""

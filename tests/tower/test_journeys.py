@@ -41,11 +41,7 @@ def test_a_healthy_ramp_of_low_risk_completes_alone(world: World):
     assert world.percent() == 0.0  # the ramp is over: everybody has it
     assert world.serves() == "on"
 
-
-def test_each_step_ends_on_evidence_with_the_numbers_it_saw(world: World):
-    """A step's end carries every gate's answer, all of them a pass, with the counts behind it."""
-    change = world.propose()
-    assert world.run(900, until=lambda: world.phase(change) in ENDED, step_s=5)
+    # Each step's end carries every gate's answer, all of them a pass, with the counts behind it.
     ends = world.bodies(change, "step.ended")
     assert [end["step"] for end in ends] == [1, 2, 3, 4]
     for end in ends:
