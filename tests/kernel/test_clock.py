@@ -38,6 +38,16 @@ def test_a_time_without_a_zone_is_refused():
         parse_rfc3339("2026-01-01T00:00:00")
 
 
+def test_the_ends_of_the_calendar():
+    """Early years are written so that they are read back, and a zone that leads out of the calendar is refused as a value."""
+    early = datetime(987, 6, 5, tzinfo=UTC)
+    assert rfc3339(early) == "0987-06-05T00:00:00.000000Z"
+    assert parse_rfc3339(rfc3339(early)) == early
+    for text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        with pytest.raises(ValueError, match="outside the calendar"):
+            parse_rfc3339(text)
+
+
 def test_the_machine_clock_goes_forward():
     """The system clock gives aware UTC, and its monotonic seconds never go back."""
     clock = SystemClock()

@@ -234,3 +234,28 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """No text brings anything but a value or a refusal with its place."""
     with contextlib.suppress(Invalid):
         load_documents(text.encode(), "x.yaml")
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 399, "0x" + "f" * 300, "1e400"])
+def test_a_number_beyond_every_double_is_refused_with_its_place(number: str) -> None:
+    """Whole numbers are refused like others when no double holds them, whatever they are written in."""
+    with pytest.raises(Invalid, match="too large") as caught:
+        load_one(f"a: 1\nb: {number}".encode(), "x.yaml")
+    assert caught.value.place == "x.yaml:2:4"
+
+
+def test_pairs_of_escapes_are_one_character() -> None:
+    """JSON writes what lies beyond 16 bits as two escapes; it is read as the one character, also where places are told."""
+    document = load_one(rb'{"t": "\ud83d\ude80 up"}', "x.json")
+    assert document.value == {"t": "\N{ROCKET} up"}
+    assert document.inside(("t",), 2) == "x.json:1:21"
+    assert load_one(json.dumps({"\N{ROCKET}": 1}).encode(), "x.json").value == {"\N{ROCKET}": 1}
+
+
+@pytest.mark.parametrize("text", [r'"\ud83d"', r'"\ude80\ud83d"', r'"a\0b"', r'{"\ud800": 1}', r'{"\0": 1}'])
+def test_what_is_no_text_is_refused(text: str) -> None:
+    """Half a surrogate pair and NUL stand in no value and in no key: no database and no page could carry them."""
+    with pytest.raises(Invalid, match=r"surrogate|NUL") as caught:
+        load_one(f"a: {text}".encode(), "x.yaml")
+    assert caught.value.place is not None
+    assert caught.value.place.startswith("x.yaml:1:")

@@ -27,6 +27,7 @@ from airboss.catalog.edge import (
     fit,
     percent,
     read_model,
+    within_sight,
 )
 from airboss.catalog.model import (
     Connection,
@@ -91,4 +92,5 @@ __all__ = [
     "percent",
     "read_file",
     "read_model",
+    "within_sight",
 ]

@@ -27,6 +27,8 @@ _DURATION: Final = re.compile(
     r"(?:([0-9]{1,9})w)?(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
 )
 MOST_DURATION_S: Final = 2 * 366 * 86_400
+FIRST_YEAR: Final = 2000
+LAST_YEAR: Final = 2199
 _PERCENT: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%")
 _LOCAL: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _HANDLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,126}")
@@ -125,7 +127,14 @@ def _zone(text: str) -> str:
 def _local_time(text: str) -> datetime:
     if not _LOCAL.fullmatch(text):
         raise ValueError(f"{text!r} is not a local time: write 2026-01-05T09:00, the zone stands beside it")
-    return datetime.fromisoformat(text)
+    return within_sight(datetime.fromisoformat(text))
+
+
+def within_sight(at: datetime) -> datetime:
+    """Return a time that people may mean. Raises ValueError for years in which sums over time would leave the calendar."""
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise ValueError(f"{at:%Y-%m-%d} is not between the years {FIRST_YEAR} and {LAST_YEAR}")
+    return at
 
 
 def _distinct(items: list[str]) -> list[str]:
@@ -141,8 +150,10 @@ Names = Annotated[list[Name], Field(max_length=200), AfterValidator(_distinct)]
 Handle = Annotated[str, AfterValidator(_handle)]
 """A person, by handle or by e-mail address."""
 Handles = Annotated[list[Handle], Field(max_length=500), AfterValidator(_distinct)]
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""One line of text."""
+Line = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$")
+]
+"""One line of text. Marks that turn the direction of writing are left out: they show an approver what is not written."""
 Prose = Annotated[str, Field(min_length=1, max_length=10_000)]
 Duration = Annotated[int, BeforeValidator(_taking_text("bad_duration", "a duration such as 2m", duration_s))]
 """A length of time, in seconds."""

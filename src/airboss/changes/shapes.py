@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from airboss.catalog import Duration, Envelope, Handle, Line, Name, Names, Percent, Prose, Shape, Share
+from airboss.catalog import Duration, Envelope, Handle, Line, Name, Names, Percent, Prose, Shape, Share, within_sight
 from airboss.kernel.clock import parse_rfc3339
 from airboss.kernel.errors import Invalid
 from airboss.kernel.ids import change_id
@@ -61,10 +61,10 @@ def _quantile(value: Any) -> float:
 
 def _instant(value: Any) -> datetime:
     try:
-        return parse_rfc3339(value)
+        return within_sight(parse_rfc3339(value))
     except (TypeError, ValueError) as fault:
         raise PydanticCustomError(
-            "bad_time", "'{value}' is not a time with its zone: write 2026-12-01T09:00:00Z", {"value": value}
+            "bad_time", "'{value}' is no time to mean, with its zone: write 2026-12-01T09:00:00Z", {"value": value}
         ) from fault
 
 

@@ -48,7 +48,8 @@ def from_micros(micros: int) -> datetime:
 
 def rfc3339(at: datetime) -> str:
     """Return a time as RFC 3339 in UTC with microseconds, the one form facts and the API use."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: it writes the year 987 without its zero, which nobody reads back.
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:
@@ -56,4 +57,7 @@ def parse_rfc3339(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as fault:
+        raise ValueError(f"{text!r} lies outside the calendar") from fault

@@ -2,8 +2,8 @@
 
 Core schema only (YAML 1.2.2 section 10.3): `on`, `off`, `yes` and timestamps are strings, `2.4.0` is a string, and
 `2.10` is the number 2.1 whose text is still there (`Document.raw`) for a field that wants a version. Refused with
-`file:line:column`: duplicate keys, tags, merge keys, keys that are not text, numbers that are not finite, anchors that
-contain themselves, and documents beyond the limits below. The limits bound what a hostile file can cost.
+`file:line:column`: duplicate keys, tags, merge keys, keys that are not text, numbers that are not finite, text that is
+none (NUL, half a surrogate pair), anchors that contain themselves, and documents beyond the limits below. The limits bound what a hostile file can cost.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _NUMBERS: Final[tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...]
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
 )
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPE_LENGTH: Final = {"x": 4, "u": 6, "U": 10}
 
 
@@ -234,8 +235,8 @@ class _Composer:
             node.complete = False
             self._anchors[event.anchor] = node
         if isinstance(event, ScalarEvent):
-            node.style, node.text = event.style or "", event.value
-            node.scalar = self._resolve(event) if not node.style else event.value
+            node.style, node.text = event.style or "", self._text(event)
+            node.scalar = self._resolve(event) if not node.style else node.text
         elif isinstance(event, SequenceStartEvent):
             node.kind = "list"
             self._fill_list(node, depth)
@@ -269,8 +270,19 @@ class _Composer:
             self._refuse(event, "a key carries no tag and no anchor")
         if event.value == "<<" and not event.style:
             self._refuse(event, "merge keys belong to YAML 1.1; write the fields out")
-        key: str = event.value
-        return key
+        return self._text(event)
+
+    def _text(self, event: ScalarEvent) -> str:
+        """Return a scalar's text. JSON writes what lies beyond 16 bits as a pair of escapes: the pair is one character."""
+        text: str = event.value
+        if "\0" in text:
+            self._refuse(event, "the character NUL stands in no text")
+        if not _SURROGATE.search(text):
+            return text
+        try:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError:
+            self._refuse(event, "half of a surrogate pair is no character")
 
     def _alias(self, event: AliasEvent, *, depth: int) -> _Node:
         self._aliases += 1
@@ -298,13 +310,20 @@ class _Composer:
             self._refuse(event, f"{text} is not a finite number")
         for form, read in _NUMBERS:
             if form.fullmatch(text):
-                if len(text) > MAX_DIGITS or math.isinf(number := read(text)):
+                if len(text) > MAX_DIGITS or not _fits_a_double(number := read(text)):
                     self._refuse(event, "this number is too large")
                 return number
         return text
 
     def _refuse(self, event: Any, detail: str) -> NoReturn:
         _refuse(self._source, event.start_mark.line, event.start_mark.column, detail)
+
+
+def _fits_a_double(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond every double
+        return False
 
 
 def _height(node: _Node) -> int:
@@ -331,6 +350,8 @@ def _step_to(text: str, at: int, node: _Node, letter: str) -> tuple[int, int] | 
         here = text[at]
         if here == "\\" and node.style == '"':
             length = _ESCAPE_LENGTH.get(text[at + 1], 2)
+            if letter > "\uffff" and text[at + 1] == "u":
+                length *= 2  # a surrogate pair is written as two
             if text[at + 1] != "\n":
                 return at, at + length
             at += length

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from airboss.learn.reviews import Question, Word
 from airboss.people.access import Role, TokenScope
 
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Line = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$")
+]
 """One line of words."""
 Prose = Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00]*$")]
 """Words of people, of any length a person writes."""
