@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from airboss.kernel.errors import Invalid
 from airboss.kernel.yaml import Document, load_documents
-from airboss.people.access import Actor
+from airboss.people.access import Action, Actor, require
 
 AIRBOSS: Final = "airboss/v1"
 OPENSLO: Final = "openslo/v1"
@@ -68,11 +68,13 @@ class Applied:
 class Kind:
     """How documents of one kind are checked and applied.
 
-    `check` returns the document's name or raises Invalid with a place; it touches no database. `apply` is one use case.
+    `check` returns the document's name or raises Invalid with a place; it touches no database. `apply` is one use case, and
+    `action` what it takes at least: who may not is told before any document of theirs is in force.
     """
 
     kind: str
     order: int
+    action: Action
     check: Callable[[Document], str]
     apply: Callable[[Parsed, Actor], Applied]
     api_version: str = AIRBOSS
@@ -115,6 +117,10 @@ class Kinds:
                     place=parsed.document.place(),
                 )
         return sorted(found, key=self.order)
+
+    def require(self, parsed: Parsed, actor: Actor) -> None:
+        """Raise Forbidden for whoever may apply no document of this kind."""
+        require(actor, self._kinds[parsed.api_version, parsed.kind].action)
 
     def apply(self, parsed: Parsed, *, actor: Actor) -> Applied:
         """Apply one document. Raises what its room raises: Forbidden, Invalid, Refused."""
@@ -190,6 +196,8 @@ def _markdown(data: bytes, source: str) -> Document:
         body = data[closing.end() :].decode("utf-8").replace("\r\n", "\n").strip("\n")
     except UnicodeDecodeError as fault:
         raise Invalid("the text is not UTF-8", code="bad-document", place=f"{source}:1:1") from fault
+    if "\0" in body:
+        raise Invalid("the character NUL stands in no text", code="bad-document", place=f"{source}:1:1")
     if "body" in found[0].value:
         found[0].refuse(("body",), "`body` is the text below the front matter", code="bad-document")
     return replace(found[0], value={**found[0].value, "body": body})

@@ -79,6 +79,7 @@ class Catalog:
             Kind(
                 kind=held.kind,
                 order=held.order,
+                action=held.action,
                 api_version=held.api_version,
                 check=self._checker(held),
                 apply=lambda parsed, actor: self.apply(parsed, actor=actor),

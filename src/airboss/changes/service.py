@@ -136,7 +136,7 @@ class Changes:
             change, new = self._create(parsed.document, actor)
             return Applied(kind="Change", name=change.id, outcome="created" if new else "unchanged")
 
-        return Kind(kind="Change", order=Order.CHANGE, check=check, apply=apply)
+        return Kind(kind="Change", order=Order.CHANGE, action=Action.CHANGE_SUBMIT, check=check, apply=apply)
 
     def edit(self, command: Edit, *, actor: Actor) -> Change:
         """Put another document in the place of a change that has not started.

@@ -9,7 +9,7 @@ from airboss.act.flags.definition import Place, read_definition
 from airboss.act.flags.service import Flags
 from airboss.catalog import Applied, Kind, Order, Parsed
 from airboss.kernel.yaml import Document
-from airboss.people.access import Actor
+from airboss.people.access import Action, Actor
 from airboss.sdk.faults import Path
 
 
@@ -20,7 +20,7 @@ def flag_kind(flags: Flags) -> Kind:
         done = flags.put(parsed.name, parsed.value["spec"], actor=actor, place=_places(parsed.document))
         return Applied(kind="Flag", name=parsed.name, outcome=done.outcome, warnings=done.warnings)
 
-    return Kind(kind="Flag", order=Order.FLAG, check=_check, apply=apply)
+    return Kind(kind="Flag", order=Order.FLAG, action=Action.FLAG_APPLY, check=_check, apply=apply)
 
 
 def _check(document: Document) -> str:

@@ -81,13 +81,17 @@ class Policies:
         """Return PolicyPack for the register of documents (`airboss apply`)."""
 
         def check(document: Any) -> str:
-            return read_pack(document).name
+            # Compiled and tried here too: what a file set is refused for must be known before any of it is in force.
+            pack = read_pack(document)
+            if refused := refusal(try_pack(pack, self._engine)):
+                raise refused
+            return pack.name
 
         def apply(parsed: Parsed, actor: Actor) -> Applied:
             require(actor, Action.POLICY_APPLY)
             return self._put(read_pack(parsed.document), actor=actor)
 
-        return Kind(kind="PolicyPack", order=Order.POLICY, check=check, apply=apply)
+        return Kind(kind="PolicyPack", order=Order.POLICY, action=Action.POLICY_APPLY, check=check, apply=apply)
 
     def _put(self, pack: Pack, *, actor: Actor) -> Applied:
         report = try_pack(pack, self._engine)

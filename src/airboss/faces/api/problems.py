@@ -56,6 +56,14 @@ _STATUS: Final[Mapping[int, tuple[str, str, str]]] = {
 }
 
 
+_WAYS_OUT: Final[Mapping[int, str]] = {
+    400: "send JSON in UTF-8, not nested by the thousand",
+    404: "what there is stands in /openapi.json",
+    405: "what there is stands in /openapi.json",
+    413: "send it in parts",
+}
+
+
 class Unreadable(Invalid):
     """The body is of a kind that is not read here."""
 
@@ -147,8 +155,8 @@ def install(app: FastAPI, base_url: str) -> None:
         known = _STATUS.get(fault.status_code)
         code, title, detail = known or ("bad-request", "Mend the input", str(fault.detail))
         found = _problem(base_url, status=fault.status_code, code=code, title=title, detail=detail)
-        if fault.status_code == 404:
-            found["way_out"] = "what there is stands in /openapi.json"
+        if way_out := _WAYS_OUT.get(fault.status_code):
+            found["way_out"] = way_out
         response = await respond(request, found)
         response.headers.update(fault.headers or {})
         return response
@@ -174,6 +182,8 @@ def _words(error: Mapping[str, Any]) -> str:
         return "this is missing"
     if kind == "json_invalid":
         return f"the body is not JSON: {error.get('ctx', {}).get('error', '')}"
+    if kind == "string_pattern_mismatch":
+        return "a character stands here that may not, such as a control character"
     return str(error["msg"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from airboss.watch.telemetry import Coverage
 
 router = APIRouter(route_class=Guarded)
 
+TOLD: Final = 5
 IN_SIGHT: Final = timedelta(days=400)
 
 
@@ -35,18 +38,24 @@ IN_SIGHT: Final = timedelta(days=400)
 def apply(house: HouseHere, caller: Caller, given: shapes.Apply) -> dict[str, Any]:
     """Put files in force: teams, services, objectives, windows, flags, policies, and changes.
 
-    All are checked before any is applied; applying the same again changes nothing. A change that is refused when it is
-    submitted stays a draft and is told in `refused`.
+    All are checked before any is applied, and one is applied after the other: what only the state of things refuses (an edit
+    of a flag that would move people) stops there, and says what is in force by then. Applying the same again changes
+    nothing. A change that is refused when it is submitted stays a draft and is told in `refused`.
     """
     parsed = house.kinds.parse_all([(one.text.encode(), one.source) for one in given.files])
     results: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
+    if not given.dry_run:
+        for one in parsed:
+            with _placed(one):
+                house.kinds.require(one, caller)
     for one in parsed:
         place = one.document.place()
         if given.dry_run:
             results.append({"kind": one.kind, "name": one.name, "outcome": "valid", "warnings": [], "place": place})
             continue
-        done = _placed(house, one, caller)
+        with _placed(one, before=results):
+            done = house.kinds.apply(one, actor=caller)
         results.append(
             {
                 "kind": done.kind,
@@ -61,12 +70,18 @@ def apply(house: HouseHere, caller: Caller, given: shapes.Apply) -> dict[str, An
     return {"results": results, "changes": changes}
 
 
-def _placed(house: House, one: Parsed, caller: Actor) -> Any:
+@contextmanager
+def _placed(one: Parsed, *, before: Sequence[Mapping[str, Any]] = ()) -> Iterator[None]:
+    """Have what is refused only now (not allowed, taken, would move people) say where it stands, and what went before."""
     try:
-        return house.kinds.apply(one, actor=caller)
+        yield
     except AirbossError as fault:
-        # What is refused only now (not allowed, taken, would move people) still stands somewhere in a file.
         fault.place = fault.place or one.document.place()
+        moved = [f"{done['kind']} {done['name']}" for done in before if done["outcome"] != "unchanged"]
+        if moved:
+            more = f" and {len(moved) - TOLD} more" if len(moved) > TOLD else ""
+            kept = f"in force already: {', '.join(moved[:TOLD])}{more}; mend this one and apply all of it again"
+            fault.way_out = f"{fault.way_out}; {kept}" if fault.way_out else kept
         raise
 
 
