@@ -69,7 +69,7 @@ def test_example_lies_over_the_shipped_pack(engine: InlineEngine) -> None:
     assert ruling.tier is Tier.MEDIUM
     [need] = ruling.approvals
     assert [(seats.group, seats.least) for seats in need.groups] == [("service-owners", 1)]
-    assert need.distinct_from == {"requester"}
+    assert need.distinct_from == {"requester", "authors"}
 
 
 def test_needs_unite_over_packs(engine: InlineEngine) -> None:

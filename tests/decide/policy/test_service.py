@@ -159,8 +159,9 @@ def test_decide_record_and_replay(policies: Policies, store: Store, journal: Jou
     facts = _facts(change={"kind": "flag-ramp", "impact": {"users_percent": 40}}, services=[{"tier": "important"}])
     decision = policies.decide(Point.APPROVE, facts)
     assert (decision.outcome, decision.tier) == (Outcome.PENDING, Tier.MEDIUM)
-    assert [need_words(need) for need in decision.approvals] == ["1 of service-owners, other people than the requester"]
-    assert sentence(decision) == "Waiting for 1 of service-owners, other people than the requester: medium risk."
+    asked = "1 of service-owners, other people than the requester and the authors"
+    assert [need_words(need) for need in decision.approvals] == [asked]
+    assert sentence(decision) == f"Waiting for {asked}: medium risk."
     assert any("change.impact.users_percent = 40" in line for line in reasons(decision))
     with store.write() as tx:
         policies.record(tx, decision, subject="chg_x")
