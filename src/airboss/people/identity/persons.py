@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from airboss.kernel.errors import Invalid, Refused
-from airboss.kernel.ids import name
 from airboss.people.access import ANONYMOUS, LOCAL, SYSTEM, Action, Actor, Role, may, require
-from airboss.people.identity import repo
+from airboss.people.identity import repo, rules
 from airboss.people.identity.model import AddPerson, Person
 from airboss.people.identity.ports import Ports
 from airboss.people.identity.tables import person, session, token
@@ -36,7 +35,7 @@ class Persons:
 
     def insert(self, tx: Tx, command: AddPerson, *, by: str | None) -> Person:
         """Add somebody in the caller's transaction; `by` None means they add themselves, as the first admin does."""
-        handle = name(command.handle, of="person")
+        handle = rules.check_handle(command.handle)
         for field, words in (("name", command.name), ("email", command.email)):
             if words is not None and len(words) > TEXT_MOST:
                 raise Invalid(f"{len(words)} characters are more than {TEXT_MOST}", code="too-long", place=field)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from airboss.kernel.errors import Invalid
-from airboss.kernel.ids import Chance
+from airboss.kernel.ids import Chance, name
 from airboss.people.access import TokenScope
 
 SECRET_BYTES: Final = 32
@@ -22,6 +22,7 @@ TOKEN_PREFIX: Final = "abt_"  # noqa: S105 - the prefix by which scanners find l
 PASSWORD_LEAST: Final = 12
 PASSWORD_MOST: Final = 200
 FREE_GUESSES: Final = 5
+RESERVED_HANDLES: Final = frozenset({"airboss", "system", "anonymous", "local"})
 LONGEST_WAIT_S: Final = 900
 
 PERSONAL_SCOPES: Final = frozenset(
@@ -30,6 +31,8 @@ PERSONAL_SCOPES: Final = frozenset(
 SERVICE_SCOPES: Final = frozenset(
     {TokenScope.READ, TokenScope.CHANGES_WRITE, TokenScope.TELEMETRY_WRITE, TokenScope.FLAGS_READ}
 )
+EVERY_SERVICE: Final = "*"
+"""What a token of a collector is bound to, which passes on what many services send."""
 BOUND_SCOPES: Final = frozenset({TokenScope.TELEMETRY_WRITE, TokenScope.FLAGS_READ})
 
 _SCRYPT_R: Final = 8
@@ -64,6 +67,15 @@ def check_password(password: str, *, handle: str) -> None:
             code="weak-password",
             way_out=f"use {PASSWORD_LEAST} characters or more, such as four unrelated words",
         )
+
+
+def check_handle(handle: str) -> str:
+    """Return a handle nobody mistakes for the tower's own acts. Raises Invalid."""
+    if name(handle, of="person") in RESERVED_HANDLES:
+        raise Invalid(
+            f"{handle} is what the record calls the server itself", code="bad-name", way_out="choose another name"
+        )
+    return handle
 
 
 def keep_password(password: str, *, salt: bytes, log_n: int) -> str:
@@ -127,6 +139,8 @@ def check_token(
             place="service",
             way_out="name the service: telemetry of one service must not decide about another",
         )
+    if service is not None and service != EVERY_SERVICE:
+        name(service, of="service")
 
 
 def _scrypt(password: str, *, salt: bytes, log_n: int, r: int, p: int) -> bytes:
