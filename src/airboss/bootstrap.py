@@ -26,7 +26,7 @@ from airboss.decide.policy import Policies, PolicyEngine, WorkerEngine, pack_dig
 from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.errors import Invalid, Refused
 from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
-from airboss.kernel.settings import Settings
+from airboss.kernel.settings import BUCKETS_FILE, DATABASE_FILE, Settings
 from airboss.kernel.yaml import Document
 from airboss.learn.reviews import Reviews
 from airboss.people.identity import Identity
@@ -145,6 +145,10 @@ def open_folder(settings: Settings) -> None:
         probe = settings.data / ".writable"
         probe.touch()
         probe.unlink()
+        # Hashes of passwords lie in them: nobody else reads them, whatever a folder that was there before allows.
+        for url, file in ((settings.database_url, DATABASE_FILE), (settings.buckets_url, BUCKETS_FILE)):
+            if url == f"sqlite:///{settings.data / file}":
+                (settings.data / file).touch(mode=0o600)
     except OSError as fault:
         raise Invalid(
             f"the data folder {settings.data} cannot be written: {fault.strerror}",

@@ -11,6 +11,10 @@ DEFAULT_INGEST_PORT: Final = 4318
 """The OTLP/HTTP port of the OpenTelemetry specification."""
 
 
+DATABASE_FILE: Final = "airboss.db"
+BUCKETS_FILE: Final = "telemetry.db"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Where a server keeps things, where it listens, and whom it trusts.
@@ -37,7 +41,7 @@ class Settings:
     @property
     def database_url(self) -> str:
         """The address of the main database."""
-        return self.database or f"sqlite:///{self.data / 'airboss.db'}"
+        return self.database or f"sqlite:///{self.data / DATABASE_FILE}"
 
     @property
     def buckets_url(self) -> str:
@@ -46,7 +50,7 @@ class Settings:
             return self.buckets
         if self.database is not None and not self.database.startswith("sqlite"):
             return self.database
-        return f"sqlite:///{self.data / 'telemetry.db'}"
+        return f"sqlite:///{self.data / BUCKETS_FILE}"
 
     @property
     def base_url(self) -> str:

@@ -19,6 +19,7 @@ import uvloop
 
 from airboss.bootstrap import House, build, open_folder
 from airboss.faces.api import create_app
+from airboss.faces.server.alone import alone
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.keeper import IngestKeeper, first
 from airboss.faces.server.logs import log_to_stderr
@@ -43,7 +44,10 @@ def run_control(settings: Settings, *, with_ingest: bool) -> None:
     open_folder(settings)
     _check_tls(settings)
     clock = SystemClock()
-    with listen(settings.host, settings.port, setting="--port") as listener:
+    with (
+        alone(settings, control=True, ingest=with_ingest),
+        listen(settings.host, settings.port, setting="--port") as listener,
+    ):
         settings = replace(settings, port=port_of(listener))
         if with_ingest:
             with _listen_for_telemetry(settings, clock) as telemetry:

@@ -18,6 +18,7 @@ from typing import IO, Final
 import uvicorn
 import uvloop
 
+from airboss.faces.server.alone import alone
 from airboss.faces.server.logs import log_to_stderr
 from airboss.faces.server.sockets import listen, port_of
 from airboss.kernel.clock import Clock, SystemClock
@@ -41,15 +42,24 @@ def run_ingest(settings: Settings, *, listener: socket.socket | None = None, par
 
     Raises Invalid, Refused or Unavailable before it listens.
     """
-    alone = listener is None
-    listener = listener or listen(settings.host, settings.ingest_port, setting="--ingest-port")
+    if listener is not None:
+        _take_in(settings, listener, parent, by_itself=False)
+        return
+    with (
+        alone(settings, control=False, ingest=True),
+        listen(settings.host, settings.ingest_port, setting="--ingest-port") as opened,
+    ):
+        _take_in(settings, opened, parent, by_itself=True)
+
+
+def _take_in(settings: Settings, listener: socket.socket, parent: IO[bytes] | None, *, by_itself: bool) -> None:
     settings = replace(settings, ingest_port=port_of(listener))
     log_to_stderr("ingest")
     clock = SystemClock()
     chance = SystemChance()
     ids = TimeOrderedIds(clock, chance)
     store = open_store(settings.database_url, clock=clock)
-    if alone:
+    if by_itself:
         store.create()
     # Not opened: this process reads tokens and exposures, and records nothing.
     journal = Journal(store, clock=clock, ids=ids, chance=chance)
@@ -74,7 +84,7 @@ def run_ingest(settings: Settings, *, listener: socket.socket | None = None, par
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(app, settings, listener, parent, clock, alone=alone))
+            runner.run(_serve(app, settings, listener, parent, clock, by_itself=by_itself))
     finally:
         buckets.close()
         store.close()
@@ -88,7 +98,13 @@ def _name(settings: Settings, ids: TimeOrderedIds) -> str:
 
 
 async def _serve(
-    app: IngestApp, settings: Settings, listener: socket.socket, parent: IO[bytes] | None, clock: Clock, *, alone: bool
+    app: IngestApp,
+    settings: Settings,
+    listener: socket.socket,
+    parent: IO[bytes] | None,
+    clock: Clock,
+    *,
+    by_itself: bool,
 ) -> None:
     config = uvicorn.Config(
         app,
@@ -118,7 +134,7 @@ async def _serve(
         await clock.wait(0.02)
     if server.started:
         log.info("taking telemetry in on port %d", settings.ingest_port)
-        if alone:
+        if by_itself:
             otlp = f"{'https' if settings.tls_certificate else 'http'}://{settings.host}:{settings.ingest_port}"
             sys.stdout.write(json.dumps({"event": "ready", "otlp": otlp}) + "\n")
             sys.stdout.flush()
