@@ -111,4 +111,5 @@ def _back(change: Change, told: State) -> Response:
 
 def _version(visit: Visit) -> int | None:
     given = visit.form.get("version", "")
-    return int(given) if given.isdigit() and len(given) < 10 else None
+    # isdigit alone also knows digits that int does not, such as a raised two.
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else None

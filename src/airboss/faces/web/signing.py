@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from airboss.faces.web.frame import Frame, flash_of, told
 from airboss.faces.web.views import SignInPage
-from airboss.faces.web.visits import Visit, local, see
+from airboss.faces.web.visits import Visit, local, quoted, see
 from airboss.kernel.errors import AirbossError, Invalid, Unauthenticated
 from airboss.people.identity import LinkPurpose
 
@@ -57,7 +57,7 @@ class Signing:
             if by_link and isinstance(fault, Invalid):
                 return self._retry_link(visit, fault)
             return self._sign_in_page(visit, hidden, fault=fault)
-        response = see(f"/password?next={after}" if by_link else after)
+        response = see(f"/password?next={quoted(after)}" if by_link else after)
         visit.doorkeeper.let_in(response, session, now_s=self._frame.house.clock.now().timestamp())
         return response
 

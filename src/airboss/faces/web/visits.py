@@ -109,6 +109,8 @@ async def _form(request: Request) -> dict[str, str]:
         fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MOST, errors="strict")
     except (UnicodeDecodeError, ValueError) as fault:
         raise Invalid("the form cannot be read", code="bad-form") from fault
+    if any("\0" in value for _, value in fields):
+        raise Invalid("the character NUL stands in no text", code="bad-form")
     return dict(fields)
 
 
