@@ -46,7 +46,10 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/api/v1/policy/check"): ("policy check", FILES),
     ("post", "/api/v1/policy/test"): ("policy test", FILES),
     ("delete", "/api/v1/policy/{name}"): ("policy retire", FILES),
-    ("post", "/api/v1/reviews/{review}/close"): ("a review is read before it is closed", "/changes/{change}/review/{review}/close"),
+    ("post", "/api/v1/reviews/{review}/close"): (
+        "a review is read before it is closed",
+        "/changes/{change}/review/{review}/close",
+    ),
     ("post", "/api/v1/session"): ("commands use tokens", "/sign-in"),
     ("delete", "/api/v1/session"): ("commands use tokens", "/sign-out"),
     ("post", "/api/v1/tokens"): ("token new", PEOPLE),

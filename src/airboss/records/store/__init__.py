@@ -8,4 +8,16 @@ from airboss.records.store.engines import parse
 from airboss.records.store.schema import Instant, Kind, insert_only, metadata, subject, upsert
 from airboss.records.store.tx import Tx
 
-__all__ = ["Instant", "Kind", "LeaseClock", "Store", "Tx", "insert_only", "metadata", "open_store", "parse", "subject", "upsert"]
+__all__ = [
+    "Instant",
+    "Kind",
+    "LeaseClock",
+    "Store",
+    "Tx",
+    "insert_only",
+    "metadata",
+    "open_store",
+    "parse",
+    "subject",
+    "upsert",
+]
