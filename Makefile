@@ -15,11 +15,14 @@ help: ## say what there is
 demo: $(VENV)/run.stamp ## install, and watch changes go out under real traffic (ARGS="--exit --seed 7")
 	@$(BIN)/airboss demo $(ARGS)
 
+# The journeys run the demo over real processes and real traffic: they have the machine to themselves.
 test: $(VENV)/dev.stamp browser ## install, and run the whole suite
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not slow" --ignore tests/journeys $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not slow" tests/journeys
 
 test-all: $(VENV)/dev.stamp browser ## the suite with the long runs
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --ignore tests/journeys $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/journeys
 
 check: $(VENV)/dev.stamp ## lint, format, types, floors and doors
 	@$(BIN)/ruff check .
