@@ -318,6 +318,9 @@ def _set_tier(fields: _Fields, name: str) -> Effect:
     return SetTier(tier=fields.one(name, Tier))
 
 
+BOTH: Final = ("requester", "authors")
+
+
 def _require_approval(fields: _Fields, name: str) -> Effect:
     inner = fields.group(name)
     every = inner.groups("all_of", of="group to ask", default=True)
@@ -327,7 +330,8 @@ def _require_approval(fields: _Fields, name: str) -> Effect:
     effect = RequireApproval(
         of="all" if every else "any",
         groups=tuple(_seats(group) for group in every or some),
-        distinct_from=frozenset(inner.words("distinct_from", frozenset({"requester", "authors"}), ())),
+        # Who says nothing means the safe thing: nobody approves what is their own.
+        distinct_from=frozenset(inner.words("distinct_from", frozenset(BOTH), BOTH)),
         sla_s=inner.duration_s("sla"),
         backup=inner.text("backup", None),
     )
