@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -263,16 +263,20 @@ def test_the_loop_flushes_and_learns_each_second(
     """Without a request or a stop, what came is written after a second, and a new exposure is in force after one."""
 
     async def second() -> None:
+        await until(lambda: bool(clock._sleepers))
         clock.advance(1)
-        for _ in range(200):
-            await clock_turn()
+        await until(lambda: app._last_flush == clock.now())
 
-    async def clock_turn() -> None:
-        await asyncio.to_thread(lambda: None)
+    async def until(holds: Callable[[], bool]) -> None:
+        pause = threading.Event()
+        for _ in range(5_000):
+            if holds():
+                return
+            await asyncio.to_thread(pause.wait, 0.002)
+        pytest.fail("the loop did not come round")
 
     async def story() -> int:
         await app.start()
-        await clock_turn()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://airboss") as client:
             await client.post("/v1/traces", headers=PROTOBUF, content=body([Span(end=clock.now())]))
             await second()
