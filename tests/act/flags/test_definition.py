@@ -91,6 +91,4 @@ def test_the_digest_covers_what_decides_answers_and_nothing_else() -> None:
 def test_the_shipped_example_is_valid() -> None:
     """The flag of the examples is accepted as it is."""
     example = Path(__file__).parents[3] / "examples" / "flag.yaml"
-    if not example.exists():
-        pytest.skip("examples are not part of this tree")
     assert _check(load_one(example.read_bytes(), "flag.yaml")) == "tax.engine"
