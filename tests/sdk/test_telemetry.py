@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from airboss.sdk.provider import AirbossProvider
@@ -75,6 +76,28 @@ def test_work_that_outlives_its_request_is_its_own_root(exported) -> None:
     spans = {span.name: span for span in exporter.get_finished_spans()}
     assert arms(spans["server"]) == []
     assert len(arms(spans["late"])) == 1
+
+
+def test_a_sampler_drops_both_arms_alike() -> None:
+    """A span that is not sampled gets no arm and costs no fault; of those that are, each has one, in the ramp's share."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=TraceIdRatioBased(0.25))
+    follow_local_roots(provider)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    flags = AirbossProvider("http://127.0.0.1:9", "t", start_timeout_s=0)
+    flags._use({"revision": 1, "flags": {"one": flag("chg_one")}})
+    flags.initialize = lambda _: None
+    api.set_provider_and_wait(flags, "sampled")
+    client, tracer = api.get_client("sampled"), provider.get_tracer("t")
+    for number in range(4000):
+        with tracer.start_as_current_span("server"):
+            details = client.get_boolean_details("one", False, EvaluationContext(f"user-{number}"))
+        assert details.error_code is None
+    api.clear_providers()
+    shown = [arms(span) for span in exporter.get_finished_spans()]
+    assert all(len(arm) == 1 for arm in shown)
+    assert 800 < len(shown) < 1200  # 1,000 expected, deviation 27
+    assert 0.4 < sum("/canary/" in arm[0] for arm in shown) / len(shown) < 0.6
 
 
 def test_without_a_span_evaluation_goes_on(exported) -> None:

@@ -21,6 +21,7 @@ from airboss.faces.cli.app import app
 from airboss.faces.cli.exit_codes import MEANING
 from airboss.kernel.settings import Settings
 from airboss.people.access import RULES, Role
+from tools.docs import sdk as sdk_page
 from tools.docs import source
 
 HERE: Final = Path(__file__).parent
@@ -301,6 +302,21 @@ def house() -> Iterator[House]:
             built.close()
 
 
+def sdk() -> str:
+    """Return the page about what services import."""
+    return page(
+        "The SDK",
+        "`pip install airboss` brings the evaluator, the ID codec and the attribute names (two small dependencies); "
+        "`airboss[openfeature]` adds what the provider needs. Nothing of the server comes along. Everything below is "
+        "typed (`py.typed`) and imported from `airboss.sdk`; names that are not here are private to the project.",
+        "What it promises your service: no evaluation waits on a network, none raises, and none writes to what you "
+        "pass in. While the server is away the last known flags answer, with a `cache_file` also after a restart. A span "
+        "that your sampler drops carries no arm and is not counted; head sampling by trace ID drops both arms alike, "
+        "so shares stay right and evidence comes slower.",
+        *sdk_page.sections(),
+    )
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors,
     "facts.md": facts,
@@ -311,5 +327,6 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "files.md": files,
     "cli.md": cli,
     "api.md": api,
+    "sdk.md": sdk,
 }
 REFERENCE: Final = source.ROOT / "docs" / "reference"
