@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from airboss.faces.cli.commands import audit, change, flags, local, people, policy, server
+from airboss.faces.cli.commands import audit, change, flags, local, people, policy, server, signing
 from airboss.faces.cli.exit_codes import Exit, table
 from airboss.faces.cli.options import WAY
 from airboss.faces.cli.problems import Problem, tell
@@ -53,7 +53,7 @@ def _print_version(*, wanted: bool) -> None:
 
 app.command("serve")(server.serve)
 app.command("demo")(server.demo)
-app.command("login")(local.login)
+app.command("login")(signing.login)
 app.command("apply")(change.apply)
 app.add_typer(change.app, name="change")
 for verb in change.VERBS:

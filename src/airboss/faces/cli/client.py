@@ -23,8 +23,9 @@ _LOOK_BACK: Final = 1_000
 class Api:
     """One server, as one person or token."""
 
-    def __init__(self, reach: Reach, *, transport: Any = None) -> None:
+    def __init__(self, reach: Reach, *, transport: Any = None, origin: str | None = None) -> None:
         self.reach = reach
+        self._origin = origin  # a session's cookie counts only with it
         self._transport = transport
         self._client: httpx.Client | None = None
 
@@ -117,6 +118,8 @@ class Api:
             headers = {"Accept": "application/json", "User-Agent": "airboss-cli"}
             if self.reach.token:
                 headers["Authorization"] = f"Bearer {self.reach.token}"
+            if self._origin:
+                headers["Origin"] = self._origin
             self._client = _httpx().Client(
                 base_url=self.reach.server,
                 headers=headers,

@@ -1,4 +1,4 @@
-"""Commands that need no server: mint an ID, run a command as part of a change, keep a token."""
+"""Commands that need no server: mint an ID, run a command as part of a change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from airboss.faces.cli import config
 from airboss.faces.cli.exit_codes import Exit
-from airboss.faces.cli.options import WAY, AsJson
+from airboss.faces.cli.options import AsJson
 from airboss.faces.cli.problems import Problem
 from airboss.faces.cli.screen import emit, say
 
@@ -93,32 +92,3 @@ def with_change(
     ]
     added = [f"{name}={value}" for name, value in ours.items()]
     return {**environ, attributes.ENV: change, attributes.OTEL_RESOURCE_ENV: ",".join([*kept, *added])}
-
-
-def login(
-    server: Annotated[str | None, typer.Option("--server", help="The server's address.")] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Remove what was kept.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Keep a server and a token of yours in a file only you can read. The token is asked for, or read from a pipe."""
-    if forget:
-        gone = config.forget()
-        _said({"forgotten": gone}, "Forgotten." if gone else "Nothing was kept.", as_json=as_json)
-        return
-    from airboss.faces.cli.client import Api
-
-    where = server or WAY.server or config.read().server
-    piped = typer.get_text_stream("stdin")
-    typed: str = typer.prompt("Token", hide_input=True) if piped.isatty() else piped.readline()
-    token = typed.strip()
-    me = Api(config.Reach(server=where.rstrip("/"), token=token, source="login")).get("/me")
-    path = config.write(where, token)
-    value = {"server": where, "file": str(path), **me}
-    _said(value, f"You are {me['name']} ({me['role']}) on {where}; kept in {path}", as_json=as_json)
-
-
-def _said(value: object, sentence: str, *, as_json: bool) -> None:
-    if as_json:
-        emit(value)
-    else:
-        say(sentence)
