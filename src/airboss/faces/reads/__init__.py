@@ -7,27 +7,46 @@ their handles. Nothing here changes anything.
 from airboss.faces.reads.change import approval_view, change_view, list_view, summary
 from airboss.faces.reads.course import Courses, canary_gates, course_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
+from airboss.faces.reads.flags import flag_page_view, flag_state, flag_view
+from airboss.faces.reads.people import people_view, person_view, token_view, tokens_view
+from airboss.faces.reads.policy import policy_view
 from airboss.faces.reads.proof import proof_view
-from airboss.faces.reads.review import review_view
+from airboss.faces.reads.review import blocked_view, review_view
 from airboss.faces.reads.rollout import rollout_view, series_view
+from airboss.faces.reads.services import coverage_view, service_page_view, service_view, services_view
 from airboss.faces.reads.standing import exposed, forecast_view, waiting_for
+from airboss.faces.reads.windows import calendar_view
 
 __all__ = [
     "Courses",
     "approval_view",
+    "blocked_view",
+    "calendar_view",
     "canary_gates",
     "change_view",
     "course_view",
+    "coverage_view",
     "exposed",
     "fact_view",
     "facts_shown",
     "facts_view",
+    "flag_page_view",
+    "flag_state",
+    "flag_view",
     "forecast_view",
     "list_view",
+    "people_view",
+    "person_view",
+    "policy_view",
     "proof_view",
     "review_view",
     "rollout_view",
     "series_view",
+    "service_page_view",
+    "service_view",
+    "services_view",
     "summary",
+    "token_view",
+    "tokens_view",
     "waiting_for",
 ]

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from airboss.bootstrap import House
 from airboss.kernel.clock import rfc3339
 from airboss.learn.reviews import Question, Review
+from airboss.people.access import Actor
 
 
 def review_view(review: Review) -> dict[str, Any]:
@@ -51,3 +53,17 @@ def _question(review: Review, question: Question) -> dict[str, Any]:
 
 def _time(at: datetime | None) -> str | None:
     return None if at is None else rfc3339(at)
+
+
+def blocked_view(house: House, actor: Actor) -> list[dict[str, Any]]:
+    """Return the versions that were convicted and may not start again, newest first. One query."""
+    return [
+        {
+            "service": one.service,
+            "digest": one.digest,
+            "change_id": one.change_id,
+            "sentence": one.sentence,
+            "at": one.at,
+        }
+        for one in house.rollouts.blocked(actor)
+    ]

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fastapi import APIRouter
-from sqlalchemy import Connection
 
 from airboss.bootstrap import House
-from airboss.catalog import Parsed, Service
+from airboss.catalog import Parsed
 from airboss.changes import Phase, Submit
-from airboss.decide.calendar import Window, active, occurrences
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import NameIn, ReviewIdIn
 from airboss.faces.api.problems import problem_of
-from airboss.faces.reads import review_view
-from airboss.kernel.clock import rfc3339
-from airboss.kernel.errors import AirbossError, NotFound
+from airboss.faces.reads import (
+    blocked_view,
+    calendar_view,
+    coverage_view,
+    review_view,
+    service_page_view,
+    services_view,
+)
+from airboss.kernel.errors import AirbossError
 from airboss.learn.reviews import CloseReview, Given
 from airboss.people.access import Action, Actor, require
-from airboss.watch.telemetry import Coverage
 
 router = APIRouter(route_class=Guarded)
 
 TOLD: Final = 5
-IN_SIGHT: Final = timedelta(days=400)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -111,104 +112,23 @@ def _submitted(house: House, change_id: str, caller: Actor, *, wanted: bool) -> 
 def list_services(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """List the services with their objectives and how much of their telemetry names its change."""
     require(caller, Action.CATALOG_READ)
-    now = house.clock.now()
     with house.store.read() as connection:
-        found = house.catalog.services(connection)
-        covered = _coverage(house, now, None)
-        return {"items": [_service(house, connection, one, covered, now) for one in found]}
+        return {"items": services_view(house, connection, house.clock.now())}
 
 
 @router.get("/services/{name}", tags=["catalog"])
 def show_service(house: HouseHere, caller: Caller, name: NameIn) -> dict[str, Any]:
     """Show a service."""
     require(caller, Action.CATALOG_READ)
-    now = house.clock.now()
     with house.store.read() as connection:
-        found = house.catalog.service(connection, name)
-        if found is None:
-            raise NotFound(
-                f"there is no service {name}", code="service-not-found", way_out="apply a file with kind: Service"
-            )
-        covered = _coverage(house, now, found.telemetry_name)
-        return {
-            **_service(house, connection, found, covered, now),
-            "description": found.description,
-            "depends_on": list(found.depends_on),
-            "dependants": [one.name for one in house.catalog.dependants(connection, name)],
-            "oncall": found.oncall,
-            "runbooks": list(found.runbooks),
-            "stateful": found.stateful,
-        }
+        return service_page_view(house, connection, name, house.clock.now())
 
 
 @router.get("/coverage", tags=["catalog"])
 def coverage(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """Say how much of each service's telemetry of the last hour names its change."""
     require(caller, Action.TELEMETRY_READ)
-    return {"items": _coverage(house, house.clock.now(), None)}
-
-
-def _service(
-    house: House, connection: Connection, one: Service, covered: list[dict[str, Any]], now: datetime
-) -> dict[str, Any]:
-    """Return a service as lists show it. One query and some of telemetry for each objective."""
-    ranked = [
-        environment.name
-        for environment in house.catalog.environments(connection)
-        if environment.name in one.environments
-    ]
-    nearest = ranked[-1] if ranked else (one.environments[-1] if one.environments else "production")
-    slos = house.catalog.slos_of(connection, one.name)
-    try:
-        budgets = house.objectives.budgets(slos, nearest, now) or {}
-        newest = house.telemetry.freshness(one.telemetry_name, nearest, now=now)
-        delay = house.telemetry.delay(one.telemetry_name, now=now)
-    except AirbossError:
-        budgets, newest, delay = {}, None, None  # unknown is said as unknown, and the rest of the page stands
-    return {
-        "name": one.name,
-        "owner": one.owner,
-        "tier": str(one.tier),
-        "environments": list(one.environments),
-        "objectives": [
-            {
-                "name": slo.name,
-                "target": slo.target,
-                "environment": nearest,
-                "known": slo.name in budgets,
-                "budget_left": budgets[slo.name]["fact"]["budget_left"] if slo.name in budgets else None,
-                "burn": budgets[slo.name]["fact"]["burn"] if slo.name in budgets else None,
-            }
-            for slo in slos
-        ],
-        "coverage": [row for row in covered if row["service"] == one.telemetry_name],
-        "telemetry_age_s": None if newest is None else max(0.0, (now - newest).total_seconds()),
-        "export_delay": None
-        if delay is None
-        else {"median_s": round(delay.median_s, 3), "max_s": round(delay.max_s, 3)},
-    }
-
-
-def _coverage(house: House, now: datetime, service: str | None) -> list[dict[str, Any]]:
-    return [_covered(one, now) for one in house.telemetry.coverage(now=now, service=service)]
-
-
-def _covered(one: Coverage, now: datetime) -> dict[str, Any]:
-    share = one.annotated_share
-    return {
-        "service": one.service,
-        "environment": one.environment,
-        "signal": one.signal,
-        "items": one.total,
-        "annotated_pct": None if share is None else round(100 * share, 3),
-        "current": one.current,
-        "stale": one.stale,
-        "unknown": one.unknown,
-        "none": one.none,
-        "late": one.late,
-        "refused": one.refused,
-        "newest_age_s": max(0.0, (now - one.newest_received).total_seconds()),
-    }
+    return {"items": coverage_view(house, house.clock.now())}
 
 
 # -- windows ---------------------------------------------------------------------------------------------------------
@@ -218,29 +138,8 @@ def _covered(one: Coverage, now: datetime) -> dict[str, Any]:
 def calendar(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """List windows and freezes, and whether each is on now."""
     require(caller, Action.CALENDAR_READ)
-    now = house.clock.now()
     with house.store.read() as connection:
-        return {"now": rfc3339(now), "items": [_window(one, now) for one in house.calendar.windows(connection)]}
-
-
-def _window(one: Window, now: datetime) -> dict[str, Any]:
-    span = active(one, now)
-    following = next((start for start, _ in occurrences(one, now, now + IN_SIGHT) if start > now), None)
-    return {
-        "name": one.name,
-        "allow": one.allow,
-        "zone": one.zone,
-        "reason": one.reason,
-        "scope": {
-            "services": sorted(one.reach.services),
-            "tiers": sorted(one.reach.tiers),
-            "environments": sorted(one.reach.environments),
-            "kinds": sorted(one.reach.kinds),
-        },
-        "active": span is not None,
-        "until": None if span is None else rfc3339(span[1]),
-        "next": None if following is None else rfc3339(following),
-    }
+        return calendar_view(house, connection, house.clock.now())
 
 
 # -- reviews and blocked versions ------------------------------------------------------------------------------------
@@ -264,18 +163,7 @@ def close_review(house: HouseHere, caller: Caller, review: ReviewIdIn, given: sh
 @router.get("/blocked-versions", tags=["changes"])
 def list_blocked_versions(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """List the versions that were convicted and may not start again."""
-    return {
-        "items": [
-            {
-                "service": one.service,
-                "digest": one.digest,
-                "change_id": one.change_id,
-                "sentence": one.sentence,
-                "at": one.at,
-            }
-            for one in house.rollouts.blocked(caller)
-        ]
-    }
+    return {"items": blocked_view(house, caller)}
 
 
 @router.post("/blocked-versions/lift", status_code=204, tags=["changes"])

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import HandleIn, TokenIdIn
+from airboss.faces.reads import people_view, person_view, token_view, tokens_view
 from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import Invalid
-from airboss.people.access import Action, may
-from airboss.people.identity import AddPerson, IssuedToken, IssueToken, Person, Token
+from airboss.people.identity import AddPerson, IssuedToken, IssueToken
 
 public = APIRouter(tags=["people"])
 router = APIRouter(route_class=Guarded, tags=["people"])
@@ -61,14 +61,14 @@ def me(caller: Caller) -> dict[str, Any]:
 def list_people(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """List everybody."""
     with house.store.read() as connection:
-        return {"items": [_person(one) for one in house.identity.persons.all(connection, caller)]}
+        return {"items": people_view(house, connection, caller)}
 
 
 @router.post("/people", status_code=201)
-def add_person(house: HouseHere, caller: Caller, given: shapes.AddPerson) -> dict[str, Any]:
+def addperson_view(house: HouseHere, caller: Caller, given: shapes.AddPerson) -> dict[str, Any]:
     """Add somebody; they sign in by a link."""
     command = AddPerson(handle=given.handle, role=given.role, name=given.name, email=given.email)
-    return _person(house.identity.persons.add(command, caller))
+    return person_view(house.identity.persons.add(command, caller))
 
 
 @router.post("/people/{handle}/role", status_code=204)
@@ -78,13 +78,13 @@ def set_role(house: HouseHere, caller: Caller, handle: HandleIn, given: shapes.S
 
 
 @router.post("/people/{handle}/disable", status_code=204)
-def disable_person(house: HouseHere, caller: Caller, handle: HandleIn) -> None:
+def disableperson_view(house: HouseHere, caller: Caller, handle: HandleIn) -> None:
     """Let somebody go: their sessions end and their tokens are revoked."""
     house.identity.persons.disable(handle, caller)
 
 
 @router.post("/people/{handle}/enable", status_code=204)
-def enable_person(house: HouseHere, caller: Caller, handle: HandleIn) -> None:
+def enableperson_view(house: HouseHere, caller: Caller, handle: HandleIn) -> None:
     """Let somebody back in."""
     house.identity.persons.enable(handle, caller)
 
@@ -99,11 +99,8 @@ def issue_link(house: HouseHere, caller: Caller, handle: HandleIn) -> dict[str, 
 @router.get("/tokens")
 def list_tokens(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """List tokens: all of them for whoever manages them, else your own."""
-    tokens = house.identity.tokens
     with house.store.read() as connection:
-        found = tokens.all(connection, caller) if may(caller, Action.TOKEN_SERVICE) else tokens.own(connection, caller)
-        people = house.identity.persons.handles(connection, {one.person for one in found if one.person})
-    return {"items": [_token(one, people.get(one.person or "")) for one in found]}
+        return {"items": tokens_view(house, connection, caller)}
 
 
 @router.post("/tokens", status_code=201)
@@ -131,33 +128,5 @@ def revoke_token(house: HouseHere, caller: Caller, token: TokenIdIn) -> None:
     house.identity.tokens.revoke(token, caller)
 
 
-def _person(one: Person) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "handle": one.handle,
-        "role": str(one.role),
-        "name": one.name,
-        "email": one.email,
-        "has_password": one.has_password,
-        "created_at": rfc3339(one.created_at),
-        "disabled_at": None if one.disabled_at is None else rfc3339(one.disabled_at),
-    }
-
-
 def _issued(issued: IssuedToken) -> dict[str, Any]:
-    return {"secret": issued.secret, "token": _token(issued.token, None)}
-
-
-def _token(one: Token, handle: str | None) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "label": one.label,
-        "person": one.person,
-        "handle": handle,
-        "scopes": sorted(one.scopes),
-        "service": one.service,
-        "issued_at": rfc3339(one.issued_at),
-        "expires_at": rfc3339(one.expires_at),
-        "revoked_at": None if one.revoked_at is None else rfc3339(one.revoked_at),
-        "last_used_at": None if one.last_used_at is None else rfc3339(one.last_used_at),
-    }
+    return {"secret": issued.secret, "token": token_view(issued.token, None)}

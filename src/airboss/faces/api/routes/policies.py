@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from airboss.decide.policy import PackReport, WorkerEngine, check, parse, schema, test
+from airboss.decide.policy import PackReport, WorkerEngine, check, schema, test
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import NameIn
-from airboss.kernel.clock import rfc3339
+from airboss.faces.reads import policy_view
 from airboss.people.access import Action, require
 
 router = APIRouter(route_class=Guarded, tags=["policy"])
@@ -23,24 +23,7 @@ def show_policy(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """Say which packs are in force."""
     require(caller, Action.POLICY_READ)
     with house.store.read() as connection:
-        bundle = house.policies.active_bundle(connection)
-        packs = house.policies.packs(connection)
-        people = house.identity.persons.principals(connection, [one.applied_by for one in packs])
-    items = []
-    for one in packs:
-        pack = parse(one.data, one.source)
-        items.append(
-            {
-                "name": one.name,
-                "revision": one.revision,
-                "digest": one.digest,
-                "layer": str(pack.layer),
-                "applied_at": rfc3339(one.applied_at),
-                "applied_by": people.get(one.applied_by, {}).get("name", one.applied_by),
-                "rules": [{"id": rule.id, "title": rule.title, "mode": str(rule.mode)} for rule in pack.rules],
-            }
-        )
-    return {"bundle": bundle.digest, "packs": items}
+        return policy_view(house, connection)
 
 
 @router.get("/policy/schema")
