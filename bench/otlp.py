@@ -127,6 +127,7 @@ def exposures(services: int) -> list[ActiveExposure]:
     return [
         ActiveExposure(
             change_id=CHANGE,
+            design="ramp",
             service=f"shop-{number}",
             environment="production",
             unit="shop",

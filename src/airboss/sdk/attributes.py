@@ -15,6 +15,8 @@ DEPLOYMENT_ID: Final = "deployment.id"
 
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE: Final = "service.instance.id"
+"""Resource attribute: which pod or process it is. A deploy's canary is judged against groups of the others."""
 ENVIRONMENT: Final = "deployment.environment.name"
 
 EXPOSURE: Final = "airboss.exposure"

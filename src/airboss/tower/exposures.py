@@ -37,6 +37,8 @@ class TowerExposures:
 def _active(row: ExposureRow) -> ActiveExposure:
     return ActiveExposure(
         change_id=row.change_id,
+        # A flag splits people; every other target runs two versions side by side.
+        design="ramp" if row.kind == "flag" else "deploy",
         service=row.service,
         environment=row.environment,
         unit=row.unit,

@@ -333,6 +333,7 @@ class Flight:
                         service=unit.service,
                         environment=unit.environment,
                         percent=float(body["percent"]),
+                        kind=unit.kind,
                         from_at=now,
                         to_at=None,
                     ),

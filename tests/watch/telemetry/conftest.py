@@ -47,6 +47,7 @@ def row(
     """An exposure of the usual change at the usual place."""
     usual = {
         "change_id": CHANGE,
+        "design": "ramp",
         "service": "checkout",
         "environment": "production",
         "unit": "checkout",

@@ -47,8 +47,8 @@ class Line:
             self.ingest.load_subjects(change, self.store.subjects(change))
         self.ingest.update(rows, known=known, now_us=to_micros(self.clock.now()))
 
-    def send(self, *spans: Span, sender: str = ANY_SERVICE) -> Receipt:
-        return self.send_bytes(body(spans), sender=sender)
+    def send(self, *spans: Span, sender: str = ANY_SERVICE, **more: dict[str, str]) -> Receipt:
+        return self.send_bytes(body(spans, **more), sender=sender)
 
     def send_bytes(self, data: bytes, *, sender: str = ANY_SERVICE) -> Receipt:
         columns = self.wire.read(data, "traces")

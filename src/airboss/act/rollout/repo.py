@@ -80,6 +80,8 @@ exposure = Table(
     Column("percent", Float, nullable=False),
     Column("from_at", Instant, nullable=False),
     Column("to_at", Instant),
+    # The target's kind: whether telemetry finds the arms by person or by process.
+    Column("kind", Text, nullable=False, server_default="flag"),
     Index("ix_exposure_to_at", "to_at"),
 )
 """Which exposure was observed from when to when: how telemetry knows a change and a step."""
@@ -275,6 +277,7 @@ class ExposureRow:
     service: str
     environment: str
     percent: float
+    kind: str
     from_at: datetime
     to_at: datetime | None
 

@@ -5,10 +5,10 @@
 whoever knows tokens gives `Authenticate`. `Ingest` is the counting itself, without network or database.
 
 Meaning. Server spans and local root spans count (kind SERVER or CONSUMER, no parent, or a remote one); status ERROR is bad;
-durations lie in log2/8 bins. A span counts in the plain series of its service and environment, and for each element of
-`airboss.exposure` whose change was in flight here when the span ended, in the arm it names. Every change's subjects are
-counted once per attempt and once per step. Ramps by the plain OpenTelemetry hook (`feature_flag.evaluation` events) and
-deploys by `deployment.id` would become further sources of `Columns.expose`; neither is read yet.
+durations lie in log2/8 bins. A span counts in the plain series of its service and environment, and in an arm of each change
+that was in flight here when it ended: of a ramp in the arm its element of `airboss.exposure` names, with every subject
+counted once per attempt and once per step; of a deploy in the canary if the process that made it names the change, else in
+the baseline, by pod.
 """
 
 from airboss.watch.telemetry.adapters.sql import SqlBucketStore, open_bucket_store
@@ -26,6 +26,7 @@ from airboss.watch.telemetry.model import (
     Counts,
     Coverage,
     Delay,
+    Design,
     SealedBlock,
     Signal,
     TelemetrySettings,
@@ -69,6 +70,7 @@ __all__ = [
     "Coverage",
     "CoverageRow",
     "Delay",
+    "Design",
     "Flush",
     "Ingest",
     "IngestApp",

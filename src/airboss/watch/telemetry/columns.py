@@ -8,7 +8,13 @@ from typing import Final, NamedTuple
 
 from airboss.sdk import exposure
 from airboss.sdk.attributes import SERVICE_NAME
-from airboss.watch.telemetry.model import CHANGE_ATTRIBUTES, ENVIRONMENT_ATTRIBUTES, NUM_GROUPS, UNKNOWN
+from airboss.watch.telemetry.model import (
+    CHANGE_ATTRIBUTES,
+    ENVIRONMENT_ATTRIBUTES,
+    INSTANCE_ATTRIBUTES,
+    NUM_GROUPS,
+    UNKNOWN,
+)
 
 LONGEST_NAME: Final = 255
 LONGEST_CHANGE_ID: Final = 90
@@ -31,17 +37,25 @@ class Origin(NamedTuple):
     service: str
     environment: str
     change_ids: tuple[str, ...]
+    instance: str = ""
+    """Which pod, empty when it does not say."""
 
 
 NOBODY: Final = Origin(UNKNOWN, UNKNOWN, ())
 
 
 def origin(attributes: Mapping[str, str]) -> Origin:
-    """Return who made an item. Of aliases for the environment the first one present wins; changes are all kept."""
+    """Return who made an item. Of aliases for environment and pod the first one present wins; changes are all kept."""
     environment = next((attributes[key] for key in ENVIRONMENT_ATTRIBUTES if attributes.get(key)), UNKNOWN)
     changes = tuple(dict.fromkeys(attributes[key] for key in CHANGE_ATTRIBUTES if attributes.get(key)))
     service = attributes.get(SERVICE_NAME) or UNKNOWN
-    return Origin(service[:LONGEST_NAME], environment[:LONGEST_NAME], tuple(c[:LONGEST_NAME] for c in changes))
+    instance = next((attributes[key] for key in INSTANCE_ATTRIBUTES if attributes.get(key)), "")
+    return Origin(
+        service[:LONGEST_NAME],
+        environment[:LONGEST_NAME],
+        tuple(c[:LONGEST_NAME] for c in changes),
+        instance[:LONGEST_NAME],
+    )
 
 
 @dataclass(slots=True)

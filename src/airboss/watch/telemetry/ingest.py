@@ -9,28 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from airboss.watch.telemetry.arms import ArmCounter, Exposed, Spans
 from airboss.watch.telemetry.cells import (
     BAD,
     CURRENT,
-    DETAIL_SIZE,
     FAR,
-    FIRST_BAD,
-    FIRST_SEEN,
-    GROUPS_AT,
     LATE,
     MINUTE_US,
     NONE,
     REFUSED,
     REQUESTS,
-    SATURATED,
     STALE,
-    SUBJECTS,
-    SUBJECTS_BAD,
     TOTAL,
     UNKNOWN_ID,
     CellKey,
@@ -40,7 +34,6 @@ from airboss.watch.telemetry.cells import (
 from airboss.watch.telemetry.columns import SUBJECT_LETTERS, Columns, Origin
 from airboss.watch.telemetry.exposures import ExposureTable
 from airboss.watch.telemetry.model import (
-    GROUP_FIELDS,
     NUM_BINS,
     OTHER,
     SIGNALS,
@@ -51,7 +44,8 @@ from airboss.watch.telemetry.model import (
 )
 from airboss.watch.telemetry.ports import Flush, SubjectChunk
 from airboss.watch.telemetry.rules import bin_index
-from airboss.watch.telemetry.subjects import Flags, SubjectSet, marks_of
+from airboss.watch.telemetry.subjects import Flags, SubjectSet
+from airboss.watch.telemetry.tracks import Track, Tracks, spread
 
 _US: Final = timedelta(microseconds=1)
 ANY_SERVICE: Final = "*"
@@ -72,16 +66,12 @@ class Receipt:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Spans:
-    """Root spans as arrays; `counted` excludes what is refused, far off or late for its plain bucket."""
+class _Placed(NamedTuple):
+    """What a resource is: its place, the best annotation class it gives by itself, and what it is to deploys in force."""
 
-    place: Ints
-    end_us: Ints
-    bins: Ints
-    bad: Flags
-    sane: Flags
-    counted: Flags
+    place: int
+    best: int
+    tracks: tuple[Track, ...]
 
 
 class Ingest:
@@ -95,8 +85,10 @@ class Ingest:
         self._known: set[str] = set()
         self._asked: set[str] = set()
         self._unknown: set[str] = set()
-        self._origins: dict[Origin, tuple[int, int]] = {}
-        self._table = self._new_table((), 0)
+        self._origins: dict[Origin, _Placed] = {}
+        self._arms = ArmCounter(self._cells, self._subjects)
+        self._tracks = Tracks()
+        self._ramps = self._deploys = self._new_table((), 0)
 
     # -- what is going on elsewhere
 
@@ -125,7 +117,11 @@ class Ingest:
             self._known.clear()
             self._asked.clear()
         self._origins.clear()
-        self._table = self._new_table(rows, now_us)
+        self._ramps = self._new_table([row for row in rows if row.design == "ramp"], now_us)
+        deploys = [row for row in rows if row.design == "deploy"]
+        self._deploys = self._new_table(deploys, now_us)
+        places = [(self._cells.place(row.service, row.environment), row) for row in deploys]
+        self._tracks.update(self._deploys, places, ended_after_us=now_us - self._settings.far_off // _US)
 
     def unknown_changes(self) -> frozenset[str]:
         """Return change IDs met in telemetry that are neither in flight nor asked about yet."""
@@ -170,16 +166,16 @@ class Ingest:
         return _receipt(refused, far, late, sender_service)
 
     def _accept_items(
-        self, columns: Columns, placed: list[tuple[int, int]], allowed: list[bool], signal: int, minute_us: int
+        self, columns: Columns, placed: list[_Placed], allowed: list[bool], signal: int, minute_us: int
     ) -> None:
-        for (place, best), items, ours in zip(placed, columns.items, allowed, strict=True):
+        for (place, best, _), items, ours in zip(placed, columns.items, allowed, strict=True):
             if ours and items:
                 slot = self._cells.minutes.slots([MinuteKey(place, signal, minute_us)])
                 self._cells.minutes.counts[slot, best] += items
                 self._cells.minutes.counts[slot, TOTAL] += items
 
     def _accept_spans(
-        self, columns: Columns, placed: list[tuple[int, int]], allowed: list[bool], *, now_us: int, minute_us: int
+        self, columns: Columns, placed: list[_Placed], allowed: list[bool], *, now_us: int, minute_us: int
     ) -> tuple[int, int]:
         """Count root spans; return how many were far off and how many late."""
         if not columns.resource:
@@ -193,23 +189,25 @@ class Ingest:
         bucket_us = end_us // self._cells.plain_us * self._cells.plain_us
         late = bucket_us + self._cells.plain_us + self._cells.lateness_us <= now_us
         sane = ours & ~far
-        spans = _Spans(
-            place=np.array([place for place, _ in placed], np.int64)[resource],
+        spans = Spans(
+            place=np.array([of.place for of in placed], np.int64)[resource],
             end_us=end_us,
             bins=bin_index(duration_us),
             bad=np.array(columns.bad, np.bool_),
             sane=sane,
             counted=sane & ~late,
         )
-        best = np.array([best for _, best in placed], np.int64)[resource]
+        best = np.array([of.best for of in placed], np.int64)[resource]
         best[columns.malformed] = np.maximum(best[columns.malformed], UNKNOWN_ID)
         if columns.exposed:
             self._accept_exposures(columns, spans, best, now_us)
+        if any(of.tracks for of in placed):
+            self._accept_tracks(placed, spans, resource, now_us)
         self._add_plain(spans, bucket_us)
         self._add_coverage(spans, best, ours & far, sane & late, now_us, minute_us)
         return int((ours & far).sum()), int((sane & late).sum())
 
-    def _add_plain(self, spans: _Spans, bucket_us: Ints) -> None:
+    def _add_plain(self, spans: Spans, bucket_us: Ints) -> None:
         rows = np.flatnonzero(spans.counted)
         if not len(rows):
             return
@@ -228,7 +226,7 @@ class Ingest:
         np.add.at(plane.detail.reshape(-1), slots * NUM_BINS + spans.bins[rows], 1)
         np.maximum.at(plane.tops.reshape(-1), slots, spans.end_us[rows])
 
-    def _add_coverage(self, spans: _Spans, best: Ints, far: Flags, late: Flags, now_us: int, minute_us: int) -> None:
+    def _add_coverage(self, spans: Spans, best: Ints, far: Flags, late: Flags, now_us: int, minute_us: int) -> None:
         rows = np.flatnonzero(spans.sane | far)
         if not len(rows):
             return
@@ -248,12 +246,12 @@ class Ingest:
 
     # -- arms
 
-    def _accept_exposures(self, columns: Columns, spans: _Spans, best: Ints, now_us: int) -> None:
+    def _accept_exposures(self, columns: Columns, spans: Spans, best: Ints, now_us: int) -> None:
         """Count every exposure element whose change was in flight here when its span ended; raise `best` by what was
         found.
         """
         row = np.array(columns.exposed, np.int64)
-        number = self._table.changes.get
+        number = self._ramps.changes.get
         change = np.array([number(name, -1) for name in columns.changes], np.int64)
         if (change < 0).any():
             classes = {name: self._class_of_absent(name.decode("utf-8", "replace")) for name in set(columns.changes)}
@@ -262,109 +260,40 @@ class Ingest:
         subject, is_hex = _subjects(columns.subjects)
         fit = is_hex & (change >= 0) & _first_of_pair(row, change)
         np.maximum.at(best, row[~fit & (change >= 0)], UNKNOWN_ID)
-        force = self._table.match(change, spans.place[row], spans.end_us[row])
+        force = self._ramps.match(change, spans.place[row], spans.end_us[row])
         np.maximum.at(best, row[fit], np.where(force[fit] >= 0, CURRENT, STALE))
-        fit &= (force >= 0) & spans.sane[row]
-        bucket_us = spans.end_us[row] // self._cells.change_us * self._cells.change_us
-        late = fit & (bucket_us + self._cells.change_us + self._cells.lateness_us <= now_us)
-        if late.any():
-            self._add_late(force[late], bucket_us[late])
-        kept = np.flatnonzero(fit & ~late)
-        if len(kept):
-            arm, group = np.array(columns.arms, np.int64)[kept], np.array(columns.groups, np.int64)[kept]
-            self._add_arms(
-                spans,
-                row=row[kept],
-                force=force[kept],
-                arm=arm,
-                group=group,
-                subject=subject[kept],
-                bucket_us=bucket_us[kept],
-            )
-
-    def _add_late(self, force: Ints, bucket_us: Ints) -> None:
-        keys = [
-            CellKey(series, start)
-            for series, start in zip(self._table.late_series[force].tolist(), bucket_us.tolist(), strict=True)
-        ]
-        slots = self._cells.late.slots(keys)
-        np.add.at(self._cells.late.counts.reshape(-1), slots, 1)
-
-    def _add_arms(
-        self,
-        spans: _Spans,
-        *,
-        row: Ints,
-        force: Ints,
-        arm: Ints,
-        group: Ints,
-        subject: NDArray[np.uint64],
-        bucket_us: Ints,
-    ) -> None:
-        table = self._table
-        first_us = int(bucket_us.min())
-        codes = (table.series[force, arm] << 20) | ((bucket_us - first_us) // self._cells.change_us)
-        unique, inverse = np.unique(codes, return_inverse=True)
-        keys = [CellKey(code >> 20, first_us + (code & 0xFFFFF) * self._cells.change_us) for code in unique.tolist()]
-        slots = self._cells.arms.slots(keys)[inverse]
-        bad, bins = spans.bad[row], spans.bins[row]
-
-        scopes = table.scopes[force]
-        marks = np.concatenate(
-            [
-                marks_of(subject, scopes[:, 0]),
-                marks_of(subject, scopes[:, 2]),
-                marks_of(subject[bad], scopes[bad, 1]),
-            ]
+        exposed = Exposed(
+            row=row,
+            force=force,
+            arm=np.array(columns.arms, np.int64),
+            group=np.array(columns.groups, np.int64),
+            subject=subject,
         )
-        owners = table.change_number[force]
-        all_owners = np.concatenate([owners, owners, owners[bad]])
-        new, refused = self._subjects.add(marks, all_owners)
-        if new.any():
-            all_scopes = np.concatenate([scopes[:, 0], scopes[:, 2], scopes[bad, 1]])
-            self._cells.remember(all_owners[new], all_scopes[new], marks[new])
-        count = len(row)
-        first, step = new[:count], new[count : 2 * count]
-        first_bad = np.zeros(count, np.bool_)
-        first_bad[bad] = new[2 * count :]
-        full = refused[:count] | refused[count : 2 * count]
-        full[bad] |= refused[2 * count :]
+        self._arms.add(self._ramps, spans, exposed.only(fit & (force >= 0) & spans.sane[row]), now_us)
 
-        plane = self._cells.arms
-        counts, detail = plane.counts.reshape(-1), plane.detail.reshape(-1)
-        which = (
-            (np.ones(count, np.bool_), REQUESTS),
-            (bad, BAD),
-            (first, FIRST_SEEN),
-            (first_bad, FIRST_BAD),
-            (step, SUBJECTS),
-            (step & bad, SUBJECTS_BAD),
-        )
-        grouped = slots * DETAIL_SIZE + GROUPS_AT + group * len(GROUP_FIELDS)
-        for mask, column in which:
-            np.add.at(counts, slots[mask] * 7 + column, 1)
-            np.add.at(detail, grouped[mask] + column, 1)
-        for mask, part in ((which[0][0], 0), (first, 1), (step, 2)):
-            np.add.at(detail, slots[mask] * DETAIL_SIZE + part * NUM_BINS + bins[mask], 1)
-        counts[slots[full] * 7 + SATURATED] = 1
-        np.maximum.at(plane.tops.reshape(-1), slots, spans.end_us[row])
+    def _accept_tracks(self, placed: Sequence[_Placed], spans: Spans, resource: Ints, now_us: int) -> None:
+        """Count every span of a place where a deploy was in force when it ended, in the arm its process is of."""
+        row, change, arm, pod = spread([of.tracks for of in placed], resource)
+        force = self._deploys.match(change, spans.place[row], spans.end_us[row])
+        exposed = Exposed(row=row, force=force, arm=arm, group=pod, subject=None)
+        self._arms.add(self._deploys, spans, exposed.only((force >= 0) & spans.sane[row]), now_us)
 
-    def _place_of_origin(self, origin: Origin, now_us: int) -> tuple[int, int]:
-        """Return (place, best annotation class by the resource)."""
+    def _place_of_origin(self, origin: Origin, now_us: int) -> _Placed:
         known = self._origins.get(origin)
         if known is None:
             place = self._cells.place(origin.service, origin.environment)
             best = NONE
             for change_id in origin.change_ids:
-                in_flight = self._table.current(change_id, place, now_us)
+                in_flight = any(table.current(change_id, place, now_us) for table in (self._ramps, self._deploys))
                 best = max(best, CURRENT if in_flight else self._class_of_absent(change_id))
             if len(self._origins) >= _CACHED_ORIGINS:
                 self._origins.clear()
-            known = self._origins[origin] = (place, best)
+            known = self._origins[origin] = _Placed(place, best, self._tracks.of(origin, place))
         return known
 
     def _class_of_absent(self, change_id: str) -> int:
-        if change_id in self._known or change_id.encode("utf-8", "replace") in self._table.changes:
+        name = change_id.encode("utf-8", "replace")
+        if change_id in self._known or name in self._ramps.changes or name in self._deploys.changes:
             return STALE
         if change_id not in self._asked and len(self._unknown) < _MOST_UNKNOWN:
             self._unknown.add(change_id)

@@ -13,6 +13,8 @@ from airboss.sdk import attributes
 
 Ints: TypeAlias = NDArray[np.int64]
 Arm: TypeAlias = Literal["canary", "baseline"]
+Design: TypeAlias = Literal["ramp", "deploy"]
+"""How the arms of a unit came to be: people split by a flag, or processes that run another version."""
 Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 
 ARMS: Final[tuple[Arm, Arm]] = ("canary", "baseline")
@@ -24,6 +26,8 @@ GROUP_FIELDS: Final = ("requests", "bad", "first_seen", "first_bad", "subjects",
 """The columns of `Counts.groups`, in order."""
 ENVIRONMENT_ATTRIBUTES: Final = (attributes.ENVIRONMENT, "deployment.environment")
 CHANGE_ATTRIBUTES: Final = (attributes.CHANGE_ID, attributes.DEPLOYMENT_ID)
+INSTANCE_ATTRIBUTES: Final = (attributes.SERVICE_INSTANCE, "k8s.pod.uid", "k8s.pod.name")
+"""What tells the pods of a service apart; the first one present wins."""
 UNKNOWN: Final = "unknown"
 """Service or environment of telemetry that names none."""
 OTHER: Final = "other"
@@ -32,9 +36,14 @@ OTHER: Final = "other"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveExposure:
-    """One stretch of time in which one unit of a change stood at one exposure, as observed: [start, end)."""
+    """One stretch of time in which one unit of a change stood at one exposure, as observed: [start, end).
+
+    `design` says where the arm of a span comes from: of a `ramp` the span's exposure element, of a `deploy` the change
+    named by the resource of the process that made it.
+    """
 
     change_id: str
+    design: Design
     service: str
     environment: str
     unit: str
@@ -60,7 +69,7 @@ class Counts:
     `requests`, `bad`, `hist` count server and local root spans. `first_*` count subjects once per attempt: seen for the
     first time, first bad request, duration of the first request. `subjects*` count them once per step: first request in
     this step, whether it was bad, how long it took. Histograms have `NUM_BINS` bins; `groups` is (100, 6) in the order of
-    `GROUP_FIELDS`, by hash group.
+    `GROUP_FIELDS`: of a ramp by hash group, of a deploy by pod (which has no subjects, so theirs are zero).
     """
 
     requests: int = 0
@@ -74,6 +83,17 @@ class Counts:
     subjects_hist: Ints = field(default_factory=_bins)
     groups: Ints = field(default_factory=_groups)
 
+    def by_pod(self) -> tuple[tuple[int, int], ...] | None:
+        """Return (requests, bad) of every pod a deploy's arm was served by, None when some request named no pod.
+
+        Pods beyond a hundred share a number, and so may two pods that report to different receivers: a group is then
+        several pods, never part of one within a receiver.
+        """
+        pods = self.groups[self.groups[:, 0] > 0, :2]
+        if int(pods[:, 0].sum()) != self.requests:
+            return None
+        return tuple((requests, bad) for requests, bad in pods.tolist())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SealedBlock:
@@ -86,6 +106,7 @@ class SealedBlock:
     start: datetime
     end: datetime
     change_id: str
+    design: Design
     attempt: int
     step: int
     percent: float

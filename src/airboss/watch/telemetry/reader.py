@@ -270,6 +270,7 @@ def _block(
         start=from_micros(start_us),
         end=from_micros(start_us + width_us),
         change_id=exposure.change_id,
+        design=exposure.design,
         attempt=exposure.attempt,
         step=exposure.step,
         percent=exposure.percent,
