@@ -120,11 +120,39 @@ def test_tilts_rise_with_duration(counts):
     assert (past.sum() >= histogram.WARM_UP) or not tilts.any()
 
 
-@given(st.lists(st.integers(0, 50), min_size=3, max_size=6))
-def test_groups_are_exchangeable(counts):
-    """Averaged over which group is the canary, the e-value is exactly one for every bet."""
-    rotations = np.array([[counts[i], *counts[:i], *counts[i + 1 :]] for i in range(len(counts))])
-    assert np.allclose(np.exp(groups.log_e(rotations)).mean(axis=0), 1.0, rtol=1e-9)
+@given(
+    pods=st.lists(st.tuples(st.integers(0, 50), st.integers(50, 90)), min_size=2, max_size=7),
+    chosen=st.integers(1, 6),
+)
+def test_pods_are_exchangeable(pods, chosen):
+    """Averaged over which pods are the canary's, the e-value is exactly one for every bet, whatever the pods did."""
+    chosen = min(chosen, len(pods) - 1)
+    splits = [
+        [pods[i] for i in (*mine, *(j for j in range(len(pods)) if j not in mine))]
+        for mine in itertools.combinations(range(len(pods)), chosen)
+    ]
+    bad, requests = np.moveaxis(np.array(splits), -1, 0)
+    assert np.allclose(np.exp(groups.log_e(groups.scores(bad, requests), chosen)).mean(axis=0), 1.0, rtol=1e-8)
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 9), min_size=40, max_size=40), min_size=2, max_size=5),
+    past=st.lists(st.integers(0, 60), min_size=40, max_size=40),
+    chosen=st.integers(1, 4),
+)
+@settings(max_examples=40)
+def test_pods_latencies_are_exchangeable(rows, past, chosen):
+    """The same for latency: whatever the pods' histograms are, over all choices of canary pods each bet averages to one."""
+    chosen = min(chosen, len(rows) - 1)
+    tilts = histogram.log_tilts(np.array(past))
+    splits = [
+        [*mine, *(j for j in range(len(rows)) if j not in mine)]
+        for mine in itertools.combinations(range(len(rows)), chosen)
+    ]
+    hist = np.array(rows)[np.array(splits)]
+    e = np.exp(groups.latency_log_e(hist, hist.sum(axis=-1), chosen, tilts))
+    assert e.shape[-1] == len(groups.LATENCY_LOG_WEIGHTS)
+    assert np.allclose(e.mean(axis=0), 1.0, rtol=1e-8)
 
 
 @given(

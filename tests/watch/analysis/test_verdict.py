@@ -11,10 +11,10 @@ from airboss.watch.analysis import (
     ArmCounts,
     Block,
     Design,
-    GroupCounts,
     Kind,
     Metric,
     Outcome,
+    PodCounts,
     StepContext,
     alpha_of_attempt,
     decide,
@@ -253,19 +253,21 @@ def test_four_against_none_at_even_split_is_held_not_passed(blocks):
     assert decide(state).outcome is Outcome.CONTINUE
 
 
-def deploy_block(number, bad, group_bad, sizes=100):
+def deploy_block(number, bad, others, size=100, pods=True):
+    """A block of one canary pod of 100 requests and a baseline pod of `size` requests for each of `others`."""
+    mine = (PodCounts(pod="c0", requests=100, bad=bad),) if pods else ()
+    rest = tuple(PodCounts(pod=f"b{n}", requests=size, bad=count) for n, count in enumerate(others)) if pods else ()
     return Block(
         start_us=number,
         end_us=number + 1,
         share_canary=0.1,
-        canary=ArmCounts(requests=100, bad=bad),
-        baseline=ArmCounts(requests=sizes * len(group_bad), bad=sum(group_bad)),
-        baseline_groups=tuple(GroupCounts(requests=sizes, bad=count) for count in group_bad),
+        canary=ArmCounts(requests=100, bad=bad, pods=mine),
+        baseline=ArmCounts(requests=size * len(others), bad=sum(others), pods=rest),
     )
 
 
 def test_a_deploy_with_pods_uses_the_robust_test():
-    """Pod groups of equal size make the verdict robust; harm in the canary pod is convicted."""
+    """Pods of equal size make the verdict robust; harm in the canary pod is convicted."""
     state = new_step(start([ERRORS], 0.01, 0.01, design=Design.DEPLOY), step_of(1))
     for number in range(40):
         state = update(state, deploy_block(number, 8, [2] * 9))
@@ -274,17 +276,12 @@ def test_a_deploy_with_pods_uses_the_robust_test():
     assert "not-robust-to-pod-differences" not in verdict.reasons
 
 
-@pytest.mark.parametrize("sizes", [0, 300])
-def test_a_deploy_without_comparable_pods_says_so(sizes):
-    """No pod groups, or groups of other sizes than the canary: the plain test judges, and the verdict says it."""
+@pytest.mark.parametrize(("size", "pods"), [(100, False), (300, True)])
+def test_a_deploy_without_comparable_pods_says_so(size, pods):
+    """No pods told apart, or pods of other sizes than the canary's: the plain test judges, and the verdict says it."""
     state = new_step(start([ERRORS], 0.01, 0.01, design=Design.DEPLOY), step_of(1))
     for number in range(40):
-        block = deploy_block(number, 8, [2] * 9, sizes=sizes or 100)
-        if not sizes:
-            block = Block(
-                start_us=number, end_us=number + 1, share_canary=0.1, canary=block.canary, baseline=block.baseline
-            )
-        state = update(state, block)
+        state = update(state, deploy_block(number, 8, [2] * 9, size, pods))
     verdict = decide(state)
     assert verdict.outcome is Outcome.FAIL
     assert "not robust to pod differences" in verdict.sentence
@@ -302,6 +299,8 @@ def test_a_deploy_without_comparable_pods_says_so(sizes):
         lambda: start([ERRORS], 0.0, 0.01),
         lambda: Block(start_us=0, end_us=1, share_canary=1.0, canary=ArmCounts(), baseline=ArmCounts()),
         lambda: ArmCounts(bad=-1),
+        lambda: PodCounts(pod="p", requests=1, bad=2),
+        lambda: PodCounts(pod="p", requests=1, bad=1, hist=np.zeros(3, dtype=np.int64)),
         lambda: ArmCounts(hist=np.zeros(3, dtype=np.int64)),
     ],
 )

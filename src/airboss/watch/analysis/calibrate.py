@@ -135,7 +135,7 @@ def false_alarms(rng: Generator, runs: int, looks: int, alpha: float) -> list[di
             crowded(4.0, simulate.sticky_requests),
             claimed=False,
         ),
-        _error_row("deploy, 10 pod groups, pod noise CV .5", rng, runs, alpha, pods),
+        _error_row("deploy, 10 pods, pod noise CV .5", rng, runs, alpha, pods),
         _error_row("durations, iid", rng, few, alpha, durations(shock=False)),
         _error_row("durations, common shock 1.6×", rng, few, alpha, durations(shock=True)),
     ]
@@ -337,7 +337,7 @@ def _group_looks(rng: Generator, runs: int, looks: int, alpha: float) -> Counts:
     rejected = np.zeros(runs, dtype=np.int64)
     stream = simulate.pod_noise(rng, runs=runs, looks=looks, groups=10, mean=10.0, spread=0.5)
     for look, counts in enumerate(stream, start=1):
-        main, late = mixture.advance(main, late, look, groups.log_e(counts))
+        main, late = mixture.advance(main, late, look, groups.log_e(groups.scores(counts, np.full_like(counts, 100))))
         value = mixture.log_value(main, late, look, groups.LOG_WEIGHTS)
         rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
     return rejected

@@ -24,9 +24,9 @@ take. The non-inferiority factor has expectation exactly 1 at the margin for eac
 Assumed: being exposed in an earlier step does not decide whether a subject comes back in this one; the split check
 (`first_seen` against f) says so when it does, or when one arm's telemetry is lost.
 
-**Deploys.** No subject is randomised, so requests are counted, with f = n/(n+m) from the block itself. With pod groups
-of equal size the harm test is the group-exchangeability e-value (`groups.py`), robust to pods that differ. Without
-them it is the plain ratio test and the verdict says "not robust to pod differences".
+**Deploys.** No subject is randomised, so requests are counted, with f = n/(n+m) from the block itself. Where telemetry
+tells pods of equal size apart the harm test is the pod-exchangeability e-value (`groups.py`), robust to pods that differ.
+Elsewhere it is the plain test and the verdict says "not robust to pod differences".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airboss.watch.analysis.bins import BIN_COUNT, Counts
-from airboss.watch.analysis.groups import comparable
+from airboss.watch.analysis.groups import Pods, comparable
 from airboss.watch.analysis.model import ArmCounts, Block, Design
 
 _NOTHING: Counts = np.zeros(BIN_COUNT, dtype=np.int64)
@@ -60,8 +60,7 @@ class Counted:
     """A block as the tests see it.
 
     `share`: f for events. `hist_share`, `step_hist_share`: f for durations, which a deploy takes from the values that
-    were reported (0 when there were none). `group_bad`: canary first, then equal baseline groups; empty when not
-    comparable.
+    were reported (0 when there were none). `pods`: both arms' pods, None unless they are comparable.
     """
 
     share: float
@@ -69,7 +68,7 @@ class Counted:
     step_hist_share: float
     canary: ArmUnits
     baseline: ArmUnits
-    group_bad: tuple[int, ...]
+    pods: Pods | None
 
 
 def count(block: Block, design: Design) -> Counted | None:
@@ -82,7 +81,7 @@ def count(block: Block, design: Design) -> Counted | None:
                 step_hist_share=block.share_canary,
                 canary=_subjects(block.canary),
                 baseline=_subjects(block.baseline),
-                group_bad=(),
+                pods=None,
             )
         case Design.DEPLOY:
             both = block.canary.requests + block.baseline.requests
@@ -97,7 +96,7 @@ def count(block: Block, design: Design) -> Counted | None:
                 step_hist_share=value_share,
                 canary=canary,
                 baseline=baseline,
-                group_bad=_groups(block),
+                pods=_pods(block),
             )
 
 
@@ -117,12 +116,19 @@ def _requests(arm: ArmCounts) -> ArmUnits:
     return ArmUnits(seen=arm.requests, bad=arm.bad, hist=hist, step_seen=arm.requests, step_bad=arm.bad, step_hist=hist)
 
 
-def _groups(block: Block) -> tuple[int, ...]:
-    """Return canary and group counts when the groups' sizes agree, a question about requests and never about outcomes."""
-    sizes = [block.canary.requests, *(group.requests for group in block.baseline_groups)]
-    if len(sizes) < 2 or not comparable(sizes):
-        return ()
-    return (block.canary.bad, *(group.bad for group in block.baseline_groups))
+def _pods(block: Block) -> Pods | None:
+    """Return both arms' pods where their sizes agree, a question about requests and never about outcomes."""
+    mine, others = block.canary.pods, block.baseline.pods
+    both = (*mine, *others)
+    if not mine or not others or not comparable([pod.requests for pod in both]):
+        return None
+    histograms = [pod.hist for pod in both if pod.hist is not None]
+    return Pods(
+        chosen=len(mine),
+        requests=np.array([pod.requests for pod in both], dtype=np.int64),
+        bad=np.array([pod.bad for pod in both], dtype=np.int64),
+        hist=np.stack(histograms) if len(histograms) == len(both) else None,
+    )
 
 
 def _or_nothing(histogram: Counts | None) -> Counts:

@@ -87,7 +87,7 @@ def _fold_ratio(metric: Metric, track: Track, counted: Counted, step: StepContex
     robust, main, late = track.robust, track.harm_main, track.harm_late
     if robust is None:
         # Decided once, by what the first block brings: switching between two tests later would spend alpha twice.
-        robust = bool(counted.group_bad) and metric.harm_ratio == 1.0
+        robust = counted.pods is not None and metric.harm_ratio == 1.0
         main, late = mixture.begin(len(groups.LAMBDAS) if robust else len(ratio.HARM_RATIOS))
     main, late = mixture.advance(main, late, looks, _harm_log_e(metric, counted, robust=robust, width=len(main)))
 
@@ -128,19 +128,19 @@ def _harm_log_e(metric: Metric, counted: Counted, *, robust: bool, width: int) -
         return ratio.log_e(
             bad, bad + counted.baseline.bad, counted.share, ratio.HARM_RATIOS * metric.harm_ratio, metric.harm_ratio
         )
-    return groups.log_e(counted.group_bad) if counted.group_bad else np.zeros(width)
+    pods = counted.pods
+    return np.zeros(width) if pods is None else groups.log_e(groups.scores(pods.bad, pods.requests), pods.chosen)
 
 
 def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepContext, looks: int) -> Track:
     canary, baseline = counted.canary, counted.baseline
-    harm = np.zeros(len(track.harm_main))
-    if track.past.sum() >= histogram.WARM_UP and (canary.hist.any() or baseline.hist.any()):
-        # Only bins that ever held a value matter; the rest would be 288 logarithms for nothing.
-        used = _support(track.past, canary.hist, baseline.hist)
-        tilts = histogram.log_tilts(track.past[used])
-        if 0.0 < counted.hist_share < 1.0:
-            harm = histogram.log_e(canary.hist[used], baseline.hist[used], counted.hist_share, tilts)
-    main, late = mixture.advance(track.harm_main, track.harm_late, looks, harm)
+    robust, main, late = track.robust, track.harm_main, track.harm_late
+    if robust is None:
+        # Decided once, by what the first block brings, as for errors.
+        robust = counted.pods is not None and counted.pods.hist is not None
+        main, late = mixture.begin(len(groups.LATENCY_LOG_WEIGHTS) if robust else histogram.TILT_COUNT)
+    harm = _latency_log_e(counted, track.past, robust=robust, width=len(main))
+    main, late = mixture.advance(main, late, looks, harm)
 
     threshold = _threshold(metric, track)
     safe, step_canary, step_baseline = track.safe_relative, track.step_canary, track.step_baseline
@@ -159,6 +159,7 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
             step_baseline = step_baseline + baseline.step_hist
     return replace(
         track,
+        robust=robust,
         harm_main=main,
         harm_late=late,
         safe_relative=safe,
@@ -168,6 +169,22 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
         past=remembered(track.past, baseline.step_hist),
         tally=_add(track.tally, counted),
     )
+
+
+def _latency_log_e(counted: Counted, past: Counts, *, robust: bool, width: int) -> Floats:
+    canary, baseline, pods = counted.canary.hist, counted.baseline.hist, counted.pods
+    if past.sum() < histogram.WARM_UP or not (canary.any() or baseline.any()):
+        return np.zeros(width)
+    # Only bins that ever held a value matter; the rest would be 288 logarithms for nothing.
+    used = _support(past, canary, baseline)
+    if robust:
+        if pods is None or pods.hist is None:
+            return np.zeros(width)
+        tilts = histogram.log_tilts(past[used])
+        return groups.latency_log_e(pods.hist[:, used], pods.requests, pods.chosen, tilts)
+    if not 0.0 < counted.hist_share < 1.0:
+        return np.zeros(width)
+    return histogram.log_e(canary[used], baseline[used], counted.hist_share, histogram.log_tilts(past[used]))
 
 
 def _threshold(metric: Metric, track: Track) -> int | None:

@@ -35,13 +35,36 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PodCounts:
+    """What one pod of an arm did in one block (deploys): its `requests`, the `bad` among them, and, if it is known for
+    every pod of the block, the histogram of their durations, int64 of shape (288,).
+
+    `pod` is whatever tells pods apart and stays with one for its life, as `service.instance.id` does.
+    """
+
+    pod: str
+    requests: int
+    bad: int
+    hist: Counts | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bad <= self.requests:
+            raise Invalid(f"pod {self.pod}: {self.bad} bad of {self.requests} requests", code="block-counts-negative")
+        if self.hist is not None and self.hist.shape != (BIN_COUNT,):
+            raise Invalid(
+                f"pod {self.pod}: hist has shape {self.hist.shape}, not ({BIN_COUNT},)", code="block-histogram-shape"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArmCounts:
     """What one arm did in one block.
 
     `requests`, `bad`, `hist` count requests. `first_*` count subjects over this attempt: first request seen, first bad
     request, duration of the first request. `subjects*` count subjects over this step: first seen in the step, those
     whose that first request was bad, its duration. Histograms are int64 of shape (288,) on the grid of `bins.py`, or
-    None where no duration was reported.
+    None where no duration was reported. `pods` (deploys): the same requests by pod; empty when telemetry does not tell
+    pods apart, or not all of them.
     """
 
     requests: int = 0
@@ -53,6 +76,7 @@ class ArmCounts:
     subjects: int = 0
     subjects_bad: int = 0
     subjects_hist: Counts | None = None
+    pods: tuple[PodCounts, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("requests", "bad", "first_seen", "first_bad", "subjects", "subjects_bad"):
@@ -64,21 +88,12 @@ class ArmCounts:
                 raise Invalid(f"{name} has shape {histogram.shape}, not ({BIN_COUNT},)", code="block-histogram-shape")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupCounts:
-    """Requests and bad requests of one pod group of the baseline."""
-
-    requests: int
-    bad: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
     """One sealed interval at one exposure. `start_us`, `end_us`: microseconds since 1970, half open.
 
     `share_canary` is the designed split 0 < f < 1: for a ramp the share of split subjects that get the new side. It
-    must be what was in force in the whole block. `baseline_groups` (deploys): G − 1 groups of the canary's size.
-    Blocks of several strata of one interval are folded one after the other; each compares its arms inside itself.
+    must be what was in force in the whole block. Blocks of several strata of one interval are folded one after the other; each compares its arms inside itself.
     """
 
     start_us: int
@@ -87,7 +102,6 @@ class Block:
     canary: ArmCounts
     baseline: ArmCounts
     stratum: str = ""
-    baseline_groups: tuple[GroupCounts, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share_canary < 1.0:

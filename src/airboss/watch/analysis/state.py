@@ -52,7 +52,7 @@ class Tally:
 class Track:
     """One metric's processes. Arrays are log e-values per alternative; what a metric has no use for is empty.
 
-    `robust` (deploys): whether harm is the group test; None until the first block decides it.
+    `robust` (deploys): whether harm is the test by pods; None until the first block decides it.
     `threshold_bin`: the latency threshold τ as a bin edge, fixed from the past at the start of a step, and anew when the
     past has moved away from it; None while warming up. `step_canary`, `step_baseline`: counts since τ was fixed;
     `past`: baseline counts of earlier blocks, of which older ones are forgotten.

@@ -172,7 +172,7 @@ def _judge(
 
 def _log_harm(track: Track, metric: Metric, looks: int) -> float:
     if metric.kind is Kind.LATENCY:
-        weights = histogram.LOG_WEIGHTS
+        weights = groups.LATENCY_LOG_WEIGHTS if track.robust else histogram.LOG_WEIGHTS
     else:
         weights = groups.LOG_WEIGHTS if track.robust else ratio.HARM_LOG_WEIGHTS
     return float(mixture.log_value(track.harm_main, track.harm_late, looks, weights))
