@@ -22,10 +22,15 @@ POINTS_MOST: Final = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What the gates would have said after the block that ended `at`; `metrics` by gate, as `MetricVerdict` in JSON."""
+    """What the gates would have said after the block that ended `at`; `metrics` by gate, as `MetricVerdict` in JSON.
+
+    `outcome` and `log_e_harm` are those of all gates together.
+    """
 
     at: datetime
     step: int
+    outcome: str
+    log_e_harm: float
     metrics: Mapping[str, Mapping[str, Any]]
 
 
@@ -102,6 +107,12 @@ def _folded(trace: Trace, blocks: tuple[SealedBlock, ...], *, share: float, leas
         if apart or number == len(blocks):
             verdict = cast("Mapping[str, Any]", decide(state).as_json())
             points.append(
-                Point(at=block.end, step=trace.step, metrics={one["metric"]: one for one in verdict["metrics"]})
+                Point(
+                    at=block.end,
+                    step=trace.step,
+                    outcome=verdict["outcome"],
+                    log_e_harm=verdict["log_e_harm"],
+                    metrics={one["metric"]: one for one in verdict["metrics"]},
+                )
             )
     return replace(trace, state=state, points=tuple(points), last_block=blocks[-1].end)

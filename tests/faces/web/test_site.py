@@ -188,7 +188,9 @@ def test_searching(world: World, change: str) -> None:
 
 
 def test_a_watched_ramp_has_its_course(world: World) -> None:
-    """The plot's numbers are the judge's own, block by block: bounds around the canary, marks, verdicts; JSON throughout."""
+    """The plot's numbers are the judge's own, block by block: bounds around the canary, marks, verdicts; JSON throughout.
+    Evidence for and against stands beside its thresholds, and the recorded counts judged again say the same.
+    """
     ramped = world.propose(ramp(users=5, title="Watched"))
     assert world.run(400, until=lambda: world.phase(ramped) in ("verifying", "completed", "closed"))
     own = client(world)
@@ -205,9 +207,26 @@ def test_a_watched_ramp_has_its_course(world: World) -> None:
     first = [at for at, t in enumerate(data["t"]) if t < data["marks"][1]["t"] and data["canary"][at] is not None][-1]
     assert data["canary"][first] == pytest.approx(100 * told["canary_rate"], abs=1e-4)
     assert data["margin"][first] == pytest.approx(100 * told["ceiling"], abs=1e-4)
+    _evidence_of(own, ramped)
     page = own.get(f"/changes/{ramped}").text
     assert "The same numbers as a table" in page
     assert own.get(f"/changes/{ramped}/plots/canary:nothing.json").status_code == 404
+
+
+def _evidence_of(own: Client, ramped: str) -> None:
+    course = own.get(f"/api/v1/changes/{ramped}/course?gate=canary:checkout-errors").json()
+    columns = ("canary", "log_e_harm", "log_e_safe", "log_e_together", "needed_total", "needed_canary", "outcome")
+    assert {len(course[name]) for name in columns} == {len(course["t"])}
+    assert max(value for value in course["log_e_safe"] if value is not None) >= course["log_safe_threshold"] > 0
+    assert max(value for value in course["log_e_harm"] if value is not None) < course["log_harm_threshold"]
+    passed = [at for at, outcome in enumerate(course["outcome"]) if outcome == "pass"]
+    assert passed
+    assert all(course["needed_total"][at] == 0 for at in passed)
+    again = own.get(f"/api/v1/changes/{ramped}/replay").json()
+    assert again["same"] is True
+    assert {one["step"] for one in again["verdicts"]} >= {1, 2, 3}
+    assert all(one["told"]["canary_seen"] == one["again"]["canary_seen"] > 0 for one in again["verdicts"])
+    assert own.get(f"/api/v1/changes/{ramped}/course?gate=canary:nothing").status_code == 404
 
 
 def test_the_record_of_a_change_verifies_by_itself(world: World, change: str) -> None:

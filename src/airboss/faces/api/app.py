@@ -17,6 +17,7 @@ from airboss.faces.api.gate import Gate
 from airboss.faces.api.live import Broadcaster
 from airboss.faces.api.reference import describe
 from airboss.faces.api.routes import audit, changes, estate, people, policies, switches, system
+from airboss.faces.reads import Courses
 from airboss.people.access import Actor
 
 V1: Final = "/api/v1"
@@ -34,7 +35,8 @@ def create_app(
 ) -> FastAPI:
     """Return the API over a house, with the pages of another face beside it.
 
-    `app.state` holds `house`, `doorkeeper` (who is asking), `live` (streams; `live.close()` ends them) for those pages.
+    `app.state` holds `house`, `doorkeeper` (who is asking), `live` (streams; `live.close()` ends them) and `courses` (how
+    judgements went) for those pages.
     """
     app = FastAPI(
         title="Airboss",
@@ -48,6 +50,7 @@ def create_app(
     doorkeeper = Doorkeeper(house.identity, secure=base_url.startswith("https:"))
     live = Broadcaster(house.store, house.journal, house.changes, house.clock, revision=lambda: _flags_revision(house))
     app.state.house, app.state.doorkeeper, app.state.live = house, doorkeeper, live
+    app.state.courses = Courses()
     app.state.error_page = error_page
 
     app.include_router(system.public)

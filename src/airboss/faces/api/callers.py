@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from airboss.bootstrap import House
+from airboss.faces.reads import Courses
 from airboss.kernel.errors import Unauthenticated
 from airboss.people.access import ANONYMOUS, Actor
 from airboss.people.identity import Identity, SignedIn
@@ -98,5 +99,11 @@ async def _caller(request: Request) -> Actor:
     return actor
 
 
+async def _courses(request: Request) -> Courses:
+    courses: Courses = request.app.state.courses
+    return courses
+
+
 HouseHere = Annotated[House, Depends(_house)]
 Caller = Annotated[Actor, Depends(_caller)]
+CoursesHere = Annotated[Courses, Depends(_courses)]

@@ -5,7 +5,7 @@ their handles. Nothing here changes anything.
 """
 
 from airboss.faces.reads.change import approval_view, change_view, list_view, summary
-from airboss.faces.reads.course import Courses, canary_gates, course_view
+from airboss.faces.reads.course import Courses, canary_gates, course_view, replay_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
 from airboss.faces.reads.flags import flag_page_view, flag_state, flag_view
 from airboss.faces.reads.people import people_view, person_view, token_view, tokens_view
@@ -39,6 +39,7 @@ __all__ = [
     "person_view",
     "policy_view",
     "proof_view",
+    "replay_view",
     "review_view",
     "rollout_view",
     "series_view",

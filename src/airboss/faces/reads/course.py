@@ -13,12 +13,18 @@ from typing import Any, Final
 from airboss.act.rollout import Expose, Gate, Plan, Run, read_plan, read_run
 from airboss.bootstrap import House
 from airboss.changes import Change
-from airboss.kernel.clock import parse_rfc3339
+from airboss.kernel.clock import parse_rfc3339, rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
-from airboss.tower import Point, Trace, retrace
+from airboss.tower import Point, Trace, compare, retrace
 
 KEPT_MOST: Final = 64
+LEAST_LOG_E: Final = -30.0
+"""Evidence against is shown down to here: below it lies nothing anybody would look for."""
 _OUTCOMES: Final = {"continue": "inconclusive"}
+_COLUMNS: Final = (
+    *("t", "canary", "baseline", "low", "high", "margin", "outcome", "step", "canary_seen"),
+    *("log_e_harm", "log_e_safe", "log_e_together", "needed_canary", "needed_total"),
+)
 
 
 class Courses:
@@ -68,6 +74,7 @@ class _Look:
     step: int
     metric: Mapping[str, Any]
     outcome: str
+    together: float | None = None
 
 
 def canary_gates(change: Change) -> list[Gate]:
@@ -88,7 +95,10 @@ def course_view(
     """Return the course of one canary gate: lists of one length, times in Unix seconds, null where nothing is known.
 
     `canary` and `baseline` are what the gate read so far in the step (percent, or milliseconds); `low` and `high` bound
-    the canary's value at all looks at once; `margin` is what it is held against. `told` are the change's facts as
+    the canary's value at all looks at once; `margin` is what it is held against. `log_e_harm` and `log_e_safe` are the
+    natural logarithms of the e-values, `log_e_together` that of the harm of all gates together: harm is convicted when
+    it reaches `log_harm_threshold`, the gate passes while `log_e_safe` is at least `log_safe_threshold`. `needed_canary`
+    and `needed_total` are the units still to come before a harmless canary passes, null when no number would do. `told` are the change's facts as
     `facts_view` gives them: they give the marks, and stand in where the blocks are gone. No query of its own but the
     telemetry's. Raises NotFound.
     """
@@ -105,7 +115,9 @@ def course_view(
         "gate": gate,
         "unit": "ms" if latency else "%",
         "scale": "ms" if latency else "share",
-        **{name: [] for name in ("t", "canary", "baseline", "low", "high", "margin", "outcome", "step", "canary_seen")},
+        **{name: [] for name in _COLUMNS},
+        "log_harm_threshold": looks[-1].metric["log_harm_threshold"] if looks else None,
+        "log_safe_threshold": looks[-1].metric["log_safe_threshold"] if looks else None,
     }
     marks = _marks(told)
     reached = {mark["step"]: mark["t"] for mark in marks if mark["step"] is not None}
@@ -121,6 +133,39 @@ def course_view(
     return view
 
 
+def replay_view(house: House, change: Change, *, told: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
+    """Return the verdicts that ended steps of the latest attempt, as told and as the recorded blocks give them again.
+
+    `same` is null where blocks are no longer kept. `told` are the change's facts as `facts_view` gives them. Raises
+    NotFound before a rollout.
+    """
+    stored = None if change.run is None else json.loads(change.run)
+    run = None if stored is None else read_run(stored["run"])
+    if stored is None or run is None or run.started_at is None:
+        raise NotFound(f"change {change.id} has no rollout yet", code="no-rollout")
+    plan = read_plan(stored["plan"])
+    # Folded from the first block, not from what this process remembers: that is the point of it.
+    points = Courses().points(house, change, plan, run, ended=_ends(told, run), now=now)
+    rows = compare(plan, points, told, begun=run.started_at)
+    known = [row.same for row in rows if row.same is not None]
+    return {
+        "change": change.id,
+        "attempt": change.attempt,
+        "same": all(known) if known else None,
+        "verdicts": [
+            {
+                "step": row.step,
+                "gate": row.gate,
+                "at": rfc3339(row.at),
+                "told": dict(row.told),
+                "again": None if row.again is None else dict(row.again),
+                "same": row.same,
+            }
+            for row in rows
+        ],
+    }
+
+
 def _ends(told: Sequence[Mapping[str, Any]], run: Run) -> dict[int, datetime]:
     """Return by index when each step of this run was decided."""
     over = ("step.ended", "step.skipped", "step.answered")
@@ -131,7 +176,9 @@ def _ends(told: Sequence[Mapping[str, Any]], run: Run) -> dict[int, datetime]:
 def _look(point: Point, gate: str) -> _Look:
     metric = point.metrics[gate]
     outcome = str(metric["outcome"])
-    return _Look(at=point.at, step=point.step, metric=metric, outcome=_OUTCOMES.get(outcome, outcome))
+    return _Look(
+        at=point.at, step=point.step, metric=metric, outcome=_OUTCOMES.get(outcome, outcome), together=point.log_e_harm
+    )
 
 
 def _looks_told(told: Sequence[Mapping[str, Any]], gate: str) -> list[_Look]:
@@ -174,6 +221,14 @@ def _append(
         view[name].append(None if value is None else round(value * unit, 5))
     view["outcome"].append(look.outcome if metric else None)
     view["step"].append(look.step + 1)
+    for name, log_e in (
+        ("log_e_harm", metric.get("log_e_harm")),
+        ("log_e_safe", metric.get("log_e_safe")),
+        ("log_e_together", look.together if metric else None),
+    ):
+        view[name].append(None if log_e is None else round(max(log_e, LEAST_LOG_E), 4))
+    for name in ("needed_canary", "needed_total"):
+        view[name].append(metric.get(name))
     numbers = metric.get("numbers", metric)
     view["canary_seen"].append(numbers.get("canary_seen"))
 

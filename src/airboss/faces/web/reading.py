@@ -42,13 +42,17 @@ DONE: Final = _REVIEWED | {Phase.REJECTED, Phase.CANCELLED, Phase.EXPIRED}
 UNDERWAY: Final = frozenset(Phase) - DONE
 
 
+def _courses(visit: Visit) -> Courses:
+    found: Courses = visit.request.app.state.courses
+    return found
+
+
 class Reading:
     """Handlers of the list, of one change, of its plots, proofs and its record."""
 
     def __init__(self, frame: Frame, *, live: LiveAddress) -> None:
         self._frame = frame
         self._live = live
-        self._courses = Courses()
 
     def changes(self, visit: Visit) -> Response:
         """List changes. Four queries, those of the inbox, and one for each change that moves."""
@@ -112,7 +116,7 @@ class Reading:
             facts = facts_view(house, connection, change.id)
             asked = waiting_for(house, connection, visit.actor)
         courses = {
-            gate.id: course_view(house, change, gate.id, courses=self._courses, told=facts, now=now)
+            gate.id: course_view(house, change, gate.id, courses=_courses(visit), told=facts, now=now)
             for gate in canary_gates(change)
         }
         before = change.phase in (Phase.IN_REVIEW, Phase.AWAITING_APPROVAL, Phase.APPROVED, Phase.SCHEDULED)
@@ -135,7 +139,7 @@ class Reading:
         with house.store.read() as connection:
             facts = facts_view(house, connection, change.id)
         course = course_view(
-            house, change, visit.path["gate"], courses=self._courses, told=facts, now=house.clock.now()
+            house, change, visit.path["gate"], courses=_courses(visit), told=facts, now=house.clock.now()
         )
         return JSONResponse(plot_data(course), headers=SECURITY_HEADERS)
 

@@ -11,9 +11,18 @@ from airboss.changes import Cancel, Change, Create, Edit, Phase, Submit
 from airboss.decide.approvals import CastVote, Verdict
 from airboss.decide.evidence import Record
 from airboss.faces.api import examples, shapes
-from airboss.faces.api.callers import Caller, Guarded, HouseHere
+from airboss.faces.api.callers import Caller, CoursesHere, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
-from airboss.faces.reads import approval_view, change_view, facts_view, list_view, series_view, summary
+from airboss.faces.reads import (
+    approval_view,
+    change_view,
+    course_view,
+    facts_view,
+    list_view,
+    replay_view,
+    series_view,
+    summary,
+)
 from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import AirbossError, Invalid
 from airboss.kernel.ids import change_id, name
@@ -198,6 +207,34 @@ def series(
     require(caller, Action.TELEMETRY_READ)
     found = house.changes.get(change, actor=caller)
     return series_view(house, found, gate, now=house.clock.now())
+
+
+@router.get("/changes/{change}/course")
+def course(
+    house: HouseHere,
+    caller: Caller,
+    courses: CoursesHere,
+    change: ChangeIdIn,
+    gate: Annotated[str, Query(max_length=200, description="the gate's ID, as the rollout's steps name it")],
+) -> dict[str, Any]:
+    """Give the verdict of a canary gate as a picture: bounds with their margin, evidence with its thresholds, what is
+    still needed, at each sealed block (at most some 300 points; a longer attempt is thinned).
+    """
+    require(caller, Action.TELEMETRY_READ)
+    found = house.changes.get(change, actor=caller)
+    with house.store.read() as connection:
+        told = facts_view(house, connection, found.id)
+    return course_view(house, found, gate, courses=courses, told=told, now=house.clock.now())
+
+
+@router.get("/changes/{change}/replay")
+def replay(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+    """Judge the recorded counts of a rollout again, and say whether the verdicts come out as they were told."""
+    require(caller, Action.TELEMETRY_READ)
+    found = house.changes.get(change, actor=caller)
+    with house.store.read() as connection:
+        told = facts_view(house, connection, found.id)
+    return replay_view(house, found, told=told, now=house.clock.now())
 
 
 @router.get("/changes/{change}/decisions")

@@ -1,4 +1,4 @@
-"""`airboss serve`, `airboss demo`, and what one asks of a running server: services, and the analysis' own proof."""
+"""`airboss serve`, `airboss demo`, and what one asks of a running server: services."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import typer
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, api
 from airboss.faces.cli.problems import Problem
-from airboss.faces.cli.screen import emit, note, say, table
+from airboss.faces.cli.screen import emit, table
 from airboss.faces.cli.words import seconds
 
 ROLES: Final = ("all", "control", "ingest")
-analysis = typer.Typer(no_args_is_help=True, help="The statistics: show that they keep their promises.")
 
 
 def serve(
@@ -85,43 +84,6 @@ def services(as_json: AsJson = False) -> None:
 def _age(service: dict[str, object]) -> str:
     age = service.get("telemetry_age_s")
     return f"{seconds(age)} ago" if isinstance(age, (int, float)) else "none"
-
-
-@analysis.command("calibrate")
-def calibrate(
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same numbers.")] = 1,
-    runs: Annotated[int, typer.Option("--runs", min=50, help="Simulated rollouts for each row.")] = 2000,
-    looks: Annotated[int, typer.Option("--looks", min=10, help="Looks for each rollout.")] = 400,
-    full: Annotated[bool, typer.Option("--full", help="Every design, not only the main ones.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Measure false alarms, misses and delays on simulations.
-
-    Works offline; takes a minute.
-    """
-    from airboss.watch import analysis as room
-
-    note(f"Simulating {runs:,} rollouts of {looks} looks for each row, seed {seed}")
-    found = room.calibrate(seed, runs, looks, full=full)
-    if as_json:
-        emit(found)
-        return
-    for name, value in found.items():
-        if not isinstance(value, list):
-            say(f"{name.replace('_', ' ')}: {value}")
-            continue
-        say(name.replace("_", " ").capitalize())
-        for row in value:
-            if isinstance(row, dict):
-                say("  " + ", ".join(f"{key} {_short(item)}" for key, item in row.items()))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return "–".join(_short(one) for one in value)
-    return str(value)
 
 
 def demo(
