@@ -62,7 +62,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
 ALSO: Final = {"reject", "ask", "pause", "resume", "promote", "rollback", "retry"}
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
-    *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate"),
+    *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate", "analysis replay"),
     *("audit checkpoint", "audit export", "audit key", "audit pack"),
     *("change facts", "change list", "change show", "change watch"),
     *("flag export", "flag list", "flag show", "policy list", "token list", "user list", "version list"),
