@@ -52,6 +52,8 @@ def test_a_healthy_ramp_of_low_risk_completes_alone(world: World):
     with world.house.store.read() as connection:
         rows = exposures_of(connection, change)
     assert [row.percent for row in rows] == [1, 10, 50, 100]
+    flags = {row.flag for row in world.exposures.of_change(change)}
+    assert [(flag.canary_variants, flag.baseline_variant) for flag in flags if flag] == [({"on"}, "off")]
     assert all(row.to_at is not None for row in rows)
     assert all(earlier.to_at <= later.from_at for earlier, later in itertools.pairwise(rows))
 

@@ -19,7 +19,7 @@ from airboss.act.flags.model import (
     Put,
     Standing,
 )
-from airboss.act.flags.repo import flag_digests
+from airboss.act.flags.repo import flag_digests, ramps_of
 from airboss.act.flags.rules import Preview, exported, preview, served
 from airboss.act.flags.service import Flags, Served, subject_of
 
@@ -42,6 +42,7 @@ __all__ = [
     "flag_digests",
     "flag_kind",
     "preview",
+    "ramps_of",
     "read_definition",
     "served",
     "subject_of",

@@ -182,6 +182,26 @@ def held_by(connection: Connection, change_id: str) -> list[tuple[str, str]]:
     return [(row.flag, row.environment) for row in rows]
 
 
+def ramps_of(connection: Connection, change_ids: Iterable[str]) -> list[tuple[Exposure, str]]:
+    """Return what changes have exposed, each with the name of the attribute its flag splits people by. Two queries."""
+    rows = connection.execute(sa.select(flag_exposure).where(flag_exposure.c.change_id.in_(list(change_ids)))).all()
+    if not rows:
+        return []
+    newest = (
+        sa.select(flag_definition.c.name, sa.func.max(flag_definition.c.revision).label("revision"))
+        .where(flag_definition.c.name.in_({row.flag for row in rows}))
+        .group_by(flag_definition.c.name)
+        .subquery()
+    )
+    definitions = connection.execute(
+        sa.select(flag_definition.c.name, flag_definition.c.stored).join(
+            newest, (newest.c.name == flag_definition.c.name) & (newest.c.revision == flag_definition.c.revision)
+        )
+    )
+    keys = {row.name: Definition.from_json(row.name, json.loads(row.stored)).bucketing_key for row in definitions}
+    return [(_exposure(row), keys[row.flag]) for row in rows]
+
+
 def _exposure(row: Any) -> Exposure:
     return Exposure(
         flag=row.flag,

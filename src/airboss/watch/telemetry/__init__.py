@@ -6,8 +6,8 @@ whoever knows tokens gives `Authenticate`. `Ingest` is the counting itself, with
 
 Meaning. Server spans and local root spans count (kind SERVER or CONSUMER, no parent, or a remote one); status ERROR is bad;
 durations lie in log2/8 bins. A span counts in the plain series of its service and environment, and in an arm of each change
-that was in flight here when it ended: of a ramp in the arm its element of `airboss.exposure` names, with every subject
-counted once per attempt and once per step; of a deploy in the canary if the process that made it names the change, else in
+that was in flight here when it ended: of a ramp in the arm its element of `airboss.exposure` names, or the answer
+a plain OpenTelemetry hook tells (`feature_flag.evaluation`), with every subject counted once per attempt and once per step; of a deploy in the canary if the process that made it names the change, else in
 the baseline, by pod.
 """
 
@@ -27,6 +27,7 @@ from airboss.watch.telemetry.model import (
     Coverage,
     Delay,
     Design,
+    RampedFlag,
     SealedBlock,
     Signal,
     TelemetrySettings,
@@ -76,6 +77,7 @@ __all__ = [
     "IngestApp",
     "Origin",
     "ProtobufReader",
+    "RampedFlag",
     "Receipt",
     "SealedBlock",
     "Sender",

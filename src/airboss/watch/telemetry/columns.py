@@ -58,6 +58,14 @@ def origin(attributes: Mapping[str, str]) -> Origin:
     )
 
 
+class Evaluation(NamedTuple):
+    """One answer of a flag that was a split, as the plain OpenTelemetry hook tells it."""
+
+    flag: str
+    variant: str
+    key: str
+
+
 @dataclass(slots=True)
 class Columns:
     """Root spans of one request, in the order they came. All lists of one table have the same length.
@@ -80,6 +88,8 @@ class Columns:
     groups: list[int] = field(default_factory=list)
     subjects: list[bytes] = field(default_factory=list)
     malformed: list[int] = field(default_factory=list)
+    evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
+    """What the plain OpenTelemetry hook said, by root span."""
 
     def expose(self, element: bytes) -> None:
         """Add an element `<change_id>/<canary|baseline>/<group 0-99>/<subject: 16 hex>` to the root span that is added
@@ -94,8 +104,19 @@ class Columns:
         if len(subject) != SUBJECT_LETTERS or len(change) > LONGEST_CHANGE_ID:
             self.malformed.append(len(self.resource))
             return
-        self.exposed.append(len(self.resource))
+        self._add(len(self.resource), change, arm_number, group_number, subject)
+
+    def expose_subject(self, row: int, change_id: str, arm: int, key: str) -> None:
+        """Add to a root span the element that the SDK would have written for this subject's key.
+
+        Raises UnicodeEncodeError for a lone surrogate.
+        """
+        subject = exposure.subject_of(change_id, key).encode()
+        self._add(row, change_id.encode(), arm, exposure.group_of(change_id, key), subject)
+
+    def _add(self, row: int, change: bytes, arm: int, group: int, subject: bytes) -> None:
+        self.exposed.append(row)
         self.changes.append(change)
-        self.arms.append(arm_number)
-        self.groups.append(group_number)
+        self.arms.append(arm)
+        self.groups.append(group)
         self.subjects.append(subject)

@@ -39,6 +39,7 @@ from airboss.watch.telemetry.model import (
     SIGNALS,
     ActiveExposure,
     Ints,
+    RampedFlag,
     Signal,
     TelemetrySettings,
 )
@@ -88,6 +89,7 @@ class Ingest:
         self._origins: dict[Origin, _Placed] = {}
         self._arms = ArmCounter(self._cells, self._subjects)
         self._tracks = Tracks()
+        self._flags: dict[tuple[int, str], dict[str, RampedFlag]] = {}
         self._ramps = self._deploys = self._new_table((), 0)
 
     # -- what is going on elsewhere
@@ -117,7 +119,13 @@ class Ingest:
             self._known.clear()
             self._asked.clear()
         self._origins.clear()
-        self._ramps = self._new_table([row for row in rows if row.design == "ramp"], now_us)
+        ramps = [row for row in rows if row.design == "ramp"]
+        self._ramps = self._new_table(ramps, now_us)
+        self._flags = {}
+        for row in ramps:
+            if row.flag is not None:
+                answered = (self._cells.place(row.service, row.environment), row.flag.key)
+                self._flags.setdefault(answered, {})[row.change_id] = row.flag
         deploys = [row for row in rows if row.design == "deploy"]
         self._deploys = self._new_table(deploys, now_us)
         places = [(self._cells.place(row.service, row.environment), row) for row in deploys]
@@ -199,6 +207,8 @@ class Ingest:
         )
         best = np.array([of.best for of in placed], np.int64)[resource]
         best[columns.malformed] = np.maximum(best[columns.malformed], UNKNOWN_ID)
+        if columns.evaluations and self._flags:
+            self._expose_evaluated(columns, spans.place)
         if columns.exposed:
             self._accept_exposures(columns, spans, best, now_us)
         if any(of.tracks for of in placed):
@@ -245,6 +255,18 @@ class Ingest:
         np.maximum.at(plane.tops.reshape(-1), slots[sane] * 2 + 1, delay_us)
 
     # -- arms
+
+    def _expose_evaluated(self, columns: Columns, places: Ints) -> None:
+        """Give root spans the elements that follow from what their flags answered."""
+        for row, evaluation in columns.evaluations:
+            for change_id, flag in self._flags.get((int(places[row]), evaluation.flag), {}).items():
+                if evaluation.variant in flag.canary_variants:
+                    arm = 0
+                elif evaluation.variant == flag.baseline_variant:
+                    arm = 1
+                else:
+                    continue
+                columns.expose_subject(row, change_id, arm, evaluation.key)
 
     def _accept_exposures(self, columns: Columns, spans: Spans, best: Ints, now_us: int) -> None:
         """Count every exposure element whose change was in flight here when its span ended; raise `best` by what was
@@ -318,7 +340,7 @@ def _subjects(letters: list[bytes]) -> tuple[NDArray[np.uint64], Flags]:
 
 def _first_of_pair(row: Ints, change: Ints) -> Flags:
     """Say which elements are the first of their span for their change; a second one is a mistake."""
-    if not np.any(row[1:] == row[:-1]):
+    if np.all(row[1:] > row[:-1]):
         return np.ones(len(row), np.bool_)
     _, first = np.unique((row << 20) | (change + 1), return_index=True)
     keep = np.zeros(len(row), np.bool_)

@@ -35,11 +35,21 @@ OTHER: Final = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RampedFlag:
+    """The flag of a ramp that splits by targeting key: what its two sides answer."""
+
+    key: str
+    canary_variants: frozenset[str]
+    baseline_variant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveExposure:
     """One stretch of time in which one unit of a change stood at one exposure, as observed: [start, end).
 
-    `design` says where the arm of a span comes from: of a `ramp` the span's exposure element, of a `deploy` the change
-    named by the resource of the process that made it.
+    `design` says where the arm of a span comes from: of a `ramp` the span's exposure element, or the answer its `flag`
+    gave (None where people are split by something else than their targeting key, which is all a hook tells); of a
+    `deploy` the change named by the resource of the process that made it.
     """
 
     change_id: str
@@ -52,6 +62,7 @@ class ActiveExposure:
     start: datetime
     end: datetime | None
     percent: float
+    flag: RampedFlag | None = None
 
 
 def _bins() -> Ints:

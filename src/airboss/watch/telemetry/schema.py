@@ -27,7 +27,7 @@ _TYPES: Final = {
 _PACKAGE: Final = "airboss.otlp"
 
 _MESSAGES: Final[dict[str, list[str]]] = {
-    "AnyValue": ["string string = 1", "ArrayValue array = 5"],
+    "AnyValue": ["string string = 1", "int64 integer = 3", "ArrayValue array = 5"],
     "ArrayValue": ["repeated AnyValue values = 1"],
     "Resource": ["map<string,AnyValue> attributes = 1"],
     "SpanStatus": ["string message = 2", "int32 code = 3"],
@@ -43,6 +43,24 @@ _MESSAGES: Final[dict[str, list[str]]] = {
     "ScopeSpans": ["repeated Span spans = 2"],
     "ResourceSpans": ["bytes resource = 1", "repeated ScopeSpans scopes = 2"],
     "Traces": ["repeated ResourceSpans resources = 1"],
+    # The slower path, for bodies of which more is wanted than counts.
+    "WholeSpan": [
+        "bytes trace_id = 1",
+        "bytes id = 2",
+        "bytes parent = 4",
+        "bytes name = 5",
+        "int32 kind = 6",
+        "fixed64 start = 7",
+        "fixed64 end = 8",
+        "map<string,bytes> attributes = 9",
+        "repeated bytes events = 11",
+        "bytes status = 15",
+        "fixed32 flags = 16",
+    ],
+    "WholeScopeSpans": ["repeated WholeSpan spans = 2"],
+    "WholeResourceSpans": ["bytes resource = 1", "repeated WholeScopeSpans scopes = 2"],
+    "WholeTraces": ["repeated WholeResourceSpans resources = 1"],
+    "Event": ["bytes name = 2", "map<string,bytes> attributes = 3"],
     "Points": ["repeated bytes points = 1"],
     "Metric": [
         "Points gauge = 5",

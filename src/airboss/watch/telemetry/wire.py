@@ -22,6 +22,7 @@ from airboss.watch.telemetry.columns import (
     Origin,
     origin,
 )
+from airboss.watch.telemetry.evaluations import MARK, Seen, join, of_events
 from airboss.watch.telemetry.model import Signal
 from airboss.watch.telemetry.schema import MESSAGES
 
@@ -45,15 +46,19 @@ class ProtobufReader:
 
     def read(self, body: bytes, signal: Signal) -> Columns:
         """Return the columns of one body. Raises Invalid (bad-telemetry) with the place."""
+        evaluated = signal == "traces" and MARK in body
         try:
-            request = MESSAGES[_REQUESTS[signal]].FromString(body)
+            request = MESSAGES["WholeTraces" if evaluated else _REQUESTS[signal]].FromString(body)
         except DecodeError as fault:
             raise _broken(_locate(body, signal), fault) from fault
         columns = Columns()
         for number, resource in enumerate(request.resources):
             columns.origins.append(self._origin(resource.resource, number, signal))
             if signal == "traces":
+                first = len(columns.resource)
                 columns.items.append(_read_spans(columns, number, resource.scopes))
+                if evaluated:
+                    join(columns, first, _seen(number, resource.scopes))
             elif signal == "metrics":
                 columns.items.append(sum(_points(metric) for scope in resource.scopes for metric in scope.metrics))
             else:
@@ -104,6 +109,19 @@ def _read_spans(columns: Columns, number: int, scopes: Any) -> int:
             status = span.status
             bad(bool(status) and _is_error(status, (number, scope_number, span_number)))
     return total
+
+
+def _seen(number: int, scopes: Any) -> Iterator[Seen]:
+    """Yield every span of one resource with what was evaluated in it."""
+    for scope_number, scope in enumerate(scopes):
+        for span_number, span in enumerate(scope.spans):
+            try:
+                evaluations = of_events(span.events) if span.events else []
+            except DecodeError as fault:
+                raise _broken(_span_place((number, scope_number, span_number)) + ".events", fault) from fault
+            root = span.kind in _ROOT_KINDS or not span.parent or span.flags & PARENT_IS_REMOTE
+            parent = None if root else (span.trace_id, span.parent)
+            yield Seen((span.trace_id, span.id), parent, evaluations)
 
 
 def _read_exposures(columns: Columns, attribute: bytes, place: tuple[int, int, int]) -> None:

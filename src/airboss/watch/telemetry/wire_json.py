@@ -6,6 +6,7 @@ Unknown fields are ignored, as the specification asks; a field we count that has
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from airboss.kernel.errors import Invalid
@@ -17,9 +18,11 @@ from airboss.watch.telemetry.columns import (
     PARENT_IS_REMOTE,
     STATUS_ERROR,
     Columns,
+    Evaluation,
     Origin,
     origin,
 )
+from airboss.watch.telemetry.evaluations import EVENT, MARK, MOST_EVENTS, Seen, evaluation, join
 from airboss.watch.telemetry.model import Signal
 
 _LAYERS: Final[dict[Signal, tuple[str, str]]] = {
@@ -40,10 +43,15 @@ def read_json(body: bytes, signal: Signal) -> Columns:
     for number, resource in enumerate(_list(_dict(request, "body"), outer, "")):
         place = f"{outer}[{number}]"
         columns.origins.append(_origin(_dict(resource, place), place))
-        scopes = enumerate(_list(resource, inner, place))
+        scopes = _list(resource, inner, place)
+        first = len(columns.resource)
         columns.items.append(
-            sum(_read_scope(columns, signal, number, scope, f"{place}.{inner}[{at}]") for at, scope in scopes)
+            sum(
+                _read_scope(columns, signal, number, scope, f"{place}.{inner}[{at}]") for at, scope in enumerate(scopes)
+            )
         )
+        if signal == "traces" and MARK in body:
+            join(columns, first, _seen(scopes, f"{place}.{inner}"))
     return columns
 
 
@@ -83,7 +91,7 @@ def _read_span(columns: Columns, number: int, span: Any, place: str) -> None:
     flags = _number(span, "flags", place)
     start, end = _number(span, "startTimeUnixNano", place), _number(span, "endTimeUnixNano", place)
     code = _number(_dict(span.get("status") or {}, f"{place}.status"), "code", f"{place}.status")
-    if kind not in {KIND_SERVER, KIND_CONSUMER} and parent and not flags & PARENT_IS_REMOTE:
+    if not _is_root(kind, parent, flags):
         return
     for at, pair in enumerate(_list(span, "attributes", place)):
         if _dict(pair, f"{place}.attributes[{at}]").get("key") == EXPOSURE:
@@ -92,6 +100,34 @@ def _read_span(columns: Columns, number: int, span: Any, place: str) -> None:
     columns.start_ns.append(start)
     columns.end_ns.append(end)
     columns.bad.append(code == STATUS_ERROR)
+
+
+def _is_root(kind: int, parent: str, flags: int) -> bool:
+    return kind in {KIND_SERVER, KIND_CONSUMER} or not parent or bool(flags & PARENT_IS_REMOTE)
+
+
+def _seen(scopes: list[Any], place: str) -> Iterator[Seen]:
+    """Yield every span of one resource with what was evaluated in it."""
+    for scope_number, scope in enumerate(scopes):
+        here = f"{place}[{scope_number}]"
+        for number, span in enumerate(_list(scope, "spans", here)):
+            at = f"{here}.spans[{number}]"
+            trace, parent = _text(span, "traceId", at).lower(), _text(span, "parentSpanId", at).lower()
+            root = _is_root(_number(span, "kind", at), parent, _number(span, "flags", at))
+            events = _list(span, "events", at)[:MOST_EVENTS]
+            found = [_evaluation(event, f"{at}.events[{index}]") for index, event in enumerate(events)]
+            yield Seen(
+                (trace, _text(span, "spanId", at).lower()),
+                None if root else (trace, parent),
+                [one for one in found if one is not None],
+            )
+
+
+def _evaluation(event: Any, place: str) -> Evaluation | None:
+    if _text(_dict(event, place), "name", place) != EVENT:
+        return None
+    attributes = _attributes(event, place)
+    return evaluation(lambda name: attributes.get(name, ""))
 
 
 def _read_exposures(columns: Columns, value: Any) -> None:
@@ -107,12 +143,17 @@ def _read_exposures(columns: Columns, value: Any) -> None:
 
 def _origin(resource: dict[str, Any], place: str) -> Origin:
     inner = _dict(resource.get("resource") or {}, f"{place}.resource")
+    return origin(_attributes(inner, f"{place}.resource"))
+
+
+def _attributes(owner: dict[str, Any], place: str) -> dict[str, str]:
+    """Return attributes by key, those that are no text as the empty one."""
     attributes = {}
-    for at, pair in enumerate(_list(inner, "attributes", f"{place}.resource")):
-        here = f"{place}.resource.attributes[{at}]"
+    for at, pair in enumerate(_list(owner, "attributes", place)):
+        here = f"{place}.attributes[{at}]"
         value = _dict(_dict(pair, here).get("value") or {}, f"{here}.value")
         attributes[_text(pair, "key", here)] = _text(value, "stringValue", f"{here}.value")
-    return origin(attributes)
+    return attributes
 
 
 def _points(metric: Any, place: str) -> int:
