@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random  # noqa: TID251 - a fuzzer's own chance, from its seed
+import random
 
 import pytest
 from tests.watch.telemetry.fuzz import attempt, new_ingest, seeds
