@@ -23,9 +23,9 @@ def calibrate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure false alarms, false certificates and delays on simulations, beside their goals.
+    """Measure false alarms, misses and delays on simulations.
 
-    Works offline; takes some minutes. Ends with 1 when a promised level is broken.
+    Each figure stands beside its goal. Works offline; takes some minutes. Ends with 1 when a promised level is broken.
     """
     from airboss.watch import analysis as room
 
@@ -53,9 +53,9 @@ def replay(
     change: Annotated[str, typer.Argument(help="The change, by its ID.")],
     as_json: AsJson = False,
 ) -> None:
-    """Judge the recorded counts of a rollout again, and hold the verdicts against those that were told.
+    """Judge the recorded counts of a rollout again.
 
-    Ends with 1 when one comes out otherwise.
+    Holds the verdicts against those that were told. Ends with 1 when one comes out otherwise.
     """
     found = api().get(f"/changes/{change}/replay")
     if as_json:
