@@ -199,6 +199,9 @@ def build(  # noqa: PLR0915 - one place, one line a room
         poke(tx, change, clock.now())
         hint.poke()
 
+    def unasked(tx: Tx, change: str, actor: Actor, *, edited: bool) -> None:
+        (approvals.supersede if edited else approvals.withdraw)(tx, change, actor=actor)
+
     bucket_store = buckets or open_bucket_store(settings.buckets_url)
     bucket_store.create()
     exposures = TowerExposures(store)
@@ -217,8 +220,11 @@ def build(  # noqa: PLR0915 - one place, one line a room
         inspectors=inspectors,
         reviewers=(planner,),
         wake=wake,
+        unasked=unasked,
     )
-    policies = Policies(store, journal, engine=engine or WorkerEngine(), clock=clock, ids=ids)
+    policies = Policies(
+        store, journal, engine=engine or WorkerEngine(), aside=engine or WorkerEngine(), clock=clock, ids=ids
+    )
     policies.seed()
     calendar = Calendar(catalog)
     kinds = Kinds([*catalog.kinds(), flag_kind(flags), policies.kind(), changes.kind()])
@@ -237,7 +243,9 @@ def build(  # noqa: PLR0915 - one place, one line a room
             return None
         sections = {str(name): digest for name, digest in found.section_digests().items()}
         awaiting = found.phase is Phase.AWAITING_APPROVAL
-        return Subject(change=found.id, sections=sections, digest=found.digest, awaiting=awaiting)
+        return Subject(
+            change=found.id, sections=sections, digest=found.digest, awaiting=awaiting, content=found.spec or b""
+        )
 
     approvals = Approvals(
         store,

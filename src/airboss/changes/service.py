@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -29,7 +29,15 @@ from airboss.records.store import Store, Tx
 Wake = Callable[[Tx, ChangeId], None]
 """Makes a change due for the tower, in the transaction that gives it something to do."""
 
+
+class Unasked(Protocol):
+    """Ends what people are being asked about a change, before it is called off or its edit is reviewed again."""
+
+    def __call__(self, tx: Tx, change: ChangeId, actor: Actor, /, *, edited: bool) -> None: ...
+
+
 PAGE_MOST: Final = 200
+PHASES_MOST: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,10 @@ class Page:
 
 def _nobody(tx: Tx, change: ChangeId) -> None:
     """Wake nobody: a store without a tower."""
+
+
+def _nothing_asked(tx: Tx, change: ChangeId, actor: Actor, /, *, edited: bool) -> None:
+    """End nothing: a store without approvals."""
 
 
 class Changes:
@@ -58,6 +70,7 @@ class Changes:
         inspectors: Mapping[str, Inspector] | None = None,
         reviewers: Sequence[Inspector] = (),
         wake: Wake = _nobody,
+        unasked: Unasked = _nothing_asked,
     ) -> None:
         """`inspectors` look into payloads by kind of target; `reviewers` (the planner) look at every change."""
         self._store = store
@@ -66,6 +79,7 @@ class Changes:
         self._ids = ids
         self._examiner = Examiner(catalog, inspectors=inspectors or {}, reviewers=reviewers)
         self._wake = wake
+        self._unasked = unasked
 
     # -- proposing -----------------------------------------------------------------------------------------------
 
@@ -176,6 +190,7 @@ class Changes:
                 changed = affected(before.section_digests(), made.sections)
                 after = _with(after, made)
                 if changed - {Section.PRESENTATION} and before.phase is not Phase.IN_REVIEW:
+                    self._unasked(tx, before.id, actor, edited=True)
                     after, _ = after.move(
                         Phase.IN_REVIEW,
                         by=ActorId(actor.id),
@@ -234,6 +249,7 @@ class Changes:
         with self._store.write() as tx:
             before = self._held(tx, command.change_id, command.expected_version)
             require(actor, Action.CHANGE_EDIT, Scope(services=frozenset(before.services), team=before.owner_team))
+            self._unasked(tx, before.id, actor, edited=False)
             saved = self.move(tx, before, to=Phase.CANCELLED, by=actor, reason=command.reason)
             self._wake(tx, saved.id)
             return saved
@@ -367,6 +383,10 @@ class Changes:
     def read_many(self, connection: Connection, wanted: Collection[str]) -> list[Change]:
         """Return those of some changes that exist, on the caller's connection. One query."""
         return repo.found(connection, wanted)
+
+    def in_phases(self, connection: Connection, phases: Collection[Phase]) -> list[repo.Summary]:
+        """Return the changes in some phases, newest first, at most a thousand. One query."""
+        return repo.listed(connection, phases=phases, limit=PHASES_MOST)
 
     def ended(
         self, connection: Connection, *, services: Collection[str], outcomes: Collection[Phase], since: datetime

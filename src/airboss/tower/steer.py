@@ -14,7 +14,7 @@ from airboss.act.rollout import Claim, Plan, compile_plan, rules
 from airboss.act.rollout.repo import Command
 from airboss.act.targets import Targets
 from airboss.changes import Change, Phase
-from airboss.decide.approvals import Approvals, Outcome, Standing
+from airboss.decide.approvals import Approval, Approvals, Choice, Outcome, Standing, asks_no_more, unite
 from airboss.decide.calendar import Calendar, Closed
 from airboss.decide.policy import ApprovalNeed, Decision, Point
 from airboss.decide.policy import Outcome as Answered
@@ -105,8 +105,10 @@ class Steering:
             wanted = ", ".join(sorted({f"{need.type} evidence ({need.why})" for need in lacking}))
             return self._hold_back(held, scene, Point.APPROVE, f"Waiting for {wanted}", decisions)
         needs = [need for decision in decisions for need in decision.approvals]
-        if needs:
-            return self._ask_people(held, scene, needs, decisions)
+        # What was asked of people about this very content stays asked, whatever the packs in force say by now.
+        before = asked.round.choices if asked is not None and asked.round.decision.endswith(_short(scene)) else ()
+        if needs or before:
+            return self._ask_people(held, scene, needs, decisions, before=before)
         return self._settle(
             held,
             scene,
@@ -138,18 +140,25 @@ class Steering:
         self._settle(held, scene, step)
 
     def _ask_people(
-        self, held: Claim, scene: Scene, needs: Sequence[ApprovalNeed], decisions: tuple[Decision, ...]
+        self,
+        held: Claim,
+        scene: Scene,
+        needs: Sequence[ApprovalNeed],
+        decisions: tuple[Decision, ...],
+        *,
+        before: Sequence[Choice] = (),
     ) -> None:
-        """Open the round that all the needs together ask for."""
-        asking = next(decision for decision in reversed(decisions) if decision.approvals)
+        """Open the round that all the needs together ask for, and what was asked before about the same content."""
+        asking = next((decision for decision in reversed(decisions) if decision.approvals), decisions[-1])
         opened = self._clearance.asked(scene.change, needs)
+        words = in_words(asking) if needs else "Waiting for what was asked before other packs came in force"
 
         def also(tx: Tx, change: Change) -> None:
             self._approvals.open_round(
                 tx,
                 change.id,
                 decision=f"{asking.id}:{_short(scene)}",
-                choices=opened.choices,
+                choices=unite(opened.choices, before),
                 sections={str(name): found for name, found in change.section_digests().items()},
                 excluded=opened.excluded(tx.connection),
                 services=frozenset(change.services),
@@ -160,8 +169,8 @@ class Steering:
             scene,
             Next(
                 to=Phase.AWAITING_APPROVAL,
-                sentence=in_words(asking),
-                reason=in_words(asking),
+                sentence=words,
+                reason=words,
                 decisions=decisions,
                 look_in_s=0.0,
                 also=also,
@@ -175,8 +184,11 @@ class Steering:
             return self._cancel(held, scene)
         with self._desk.store.read() as connection:
             approval = self._approvals.of(connection, scene.change.id, SYSTEM)
+            outdated = self._desk.policies.outdated(connection, scene.change.id)
         if approval is None:
             raise AssertionError(f"change {scene.change.id} awaits approval without a round")
+        if outdated:
+            return self._decided_anew(held, scene, approval)
         standing = approval.standing
         sentence = _public(standing)
         left_s = (approval.round.expires_at - scene.now).total_seconds()
@@ -199,6 +211,37 @@ class Steering:
             Next(to=target, sentence=sentence, reason=sentence, look_in_s=0.0, first=first, taken=scene.commands),
         )
 
+    def _decided_anew(self, held: Claim, scene: Scene, approval: Approval | None) -> None:
+        """Ask policy again, for other packs are in force than when it spoke last.
+
+        Where nothing more is asked than people are, or have, agreed to, the new decisions are kept and all goes on;
+        else the change is reviewed again. Votes on what did not change count in the next round.
+        """
+        with self._desk.store.read() as connection:
+            points = (Point.SUBMIT, Point.APPROVE)
+            decisions = tuple(self._clearance.decide(connection, scene.change, point) for point in points)
+        needs = [need for decision in decisions for need in decision.approvals]
+        wanted = self._clearance.asked(scene.change, needs).choices
+        passes = all(
+            decision.outcome is not Answered.BLOCK and all(need.met for need in decision.ruling.evidence)
+            for decision in decisions
+        )
+        asked = () if approval is None else approval.round.choices
+        if passes and asks_no_more(wanted, asked) and self._clearance.disobeys(scene.change, decisions) is None:
+            step = Next(sentence=scene.change.sentence, look_in_s=0.0, decisions=decisions, taken=scene.commands)
+        else:
+            sentence = "In review again: other policy packs came in force"
+            step = Next(
+                to=Phase.IN_REVIEW,
+                sentence=sentence,
+                reason=sentence,
+                look_in_s=0.0,
+                decisions=decisions,
+                first=lambda tx: self._approvals.supersede(tx, scene.change.id),
+                taken=scene.commands,
+            )
+        self._settle(held, scene, step)
+
     # -- before the start ------------------------------------------------------------------------------------------
 
     def _await_window(self, held: Claim, scene: Scene) -> None:
@@ -209,6 +252,10 @@ class Steering:
         late = given.schedule.not_after is not None and scene.now >= given.schedule.not_after
         with self._desk.store.read() as connection:
             window = self._calendar.state(connection, given, scene.now)
+            outdated = self._desk.policies.outdated(connection, scene.change.id)
+            approval = self._approvals.of(connection, scene.change.id, SYSTEM) if outdated else None
+        if outdated and not late:
+            return self._decided_anew(held, scene, approval)
         if late:
             sentence = "Expired: the time in which it was to start is over"
             step = Next(to=Phase.EXPIRED, sentence=sentence, reason=sentence, look_in_s=None)

@@ -1,6 +1,7 @@
 """Approvals: people's word on a change, bound to what they saw.
 
-The tower calls `open_round`, `standing` and `close`; faces call `vote`, `of` and `inbox`. `tally` is the whole of the
+The tower calls `open_round`, `standing` and `close`; faces call `vote`, `comment`, `of`, `looked`
+and `inbox`. `tally` is the whole of the
 counting, pure, for anybody who wants to see how a round would come out.
 """
 
@@ -12,6 +13,7 @@ from airboss.decide.approvals.model import (
     Approval,
     CastVote,
     Choice,
+    Look,
     OpenSeats,
     Outcome,
     Requirement,
@@ -23,7 +25,7 @@ from airboss.decide.approvals.model import (
     all_of,
     any_of,
 )
-from airboss.decide.approvals.needs import choices_of
+from airboss.decide.approvals.needs import asks_no_more, choices_of, unite
 from airboss.decide.approvals.ports import BackupOf, Eligible, Need, OnVote, Subject, Subjects
 from airboss.decide.approvals.rules import tally
 from airboss.decide.approvals.service import Approvals
@@ -39,6 +41,7 @@ __all__ = [
     "CastVote",
     "Choice",
     "Eligible",
+    "Look",
     "Need",
     "OnVote",
     "OpenSeats",
@@ -53,6 +56,8 @@ __all__ = [
     "Vote",
     "all_of",
     "any_of",
+    "asks_no_more",
     "choices_of",
     "tally",
+    "unite",
 ]

@@ -22,12 +22,13 @@ ROUND_LASTS: Final = timedelta(hours=72)
 
 
 class Verdict(StrEnum):
-    """What a person says."""
+    """What a person says. A comment decides nothing, and anybody who may see the change may make one."""
 
     APPROVE = "approve"
     REJECT = "reject"
     ASK = "ask"
     ABSTAIN = "abstain"
+    COMMENT = "comment"
 
 
 class Outcome(StrEnum):
@@ -176,3 +177,15 @@ class Approval:
     standing: Standing
     closed_at: datetime | None
     closed_as: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What somebody saw of a change when they last looked, and of the last other content they saw before."""
+
+    digest: str
+    content: bytes
+    at: datetime
+    before_digest: str | None = None
+    before_content: bytes | None = None
+    before_at: datetime | None = None

@@ -20,6 +20,8 @@ class Subject:
     sections: Mapping[str, str]
     digest: str
     awaiting: bool
+    content: bytes = b""
+    """What the sections are digests of, as canonical JSON; kept of each person's last look."""
 
 
 class Subjects(Protocol):
@@ -47,12 +49,14 @@ class OnVote(Protocol):
 
 
 class Places(Protocol):
-    """So many people of a group, as policy asks for them."""
+    """So many people of a group, as policy asks for them; `covers` names the sections they answer for (None: all)."""
 
     @property
     def group(self) -> str: ...
     @property
     def least(self) -> int: ...
+    @property
+    def covers(self) -> tuple[str, ...] | None: ...
 
 
 class Need(Protocol):

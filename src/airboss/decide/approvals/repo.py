@@ -11,9 +11,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Index, LargeBinary, Row, Table, Text, UniqueConstraint
 
-from airboss.decide.approvals.model import Choice, Requirement, Round, Verdict, Vote
+from airboss.decide.approvals.model import Choice, Look, Requirement, Round, Verdict, Vote
 from airboss.kernel.canonical import Json, canonical
-from airboss.records.store import Instant, Tx, metadata
+from airboss.records.store import Instant, Tx, metadata, upsert
 
 FORMAT: Final = 1
 
@@ -49,6 +49,20 @@ vote_table = Table(
     Column("channel", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Index("ix_approval_vote_chain", "chain"),
+)
+
+# One row a person and change: what they saw last, and the last other content before it. Not part of the record.
+look_table = Table(
+    "approval_look",
+    metadata,
+    Column("change", Text, primary_key=True),
+    Column("person_id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("before_digest", Text),
+    Column("before_content", LargeBinary),
+    Column("before_at", Instant),
 )
 
 
@@ -152,6 +166,39 @@ def votes_of(connection: Connection, chains: Collection[str]) -> dict[str, list[
         )
         found[row.chain].append(StoredVote(vote=vote, person_id=row.person_id))
     return found
+
+
+def look_of(connection: Connection, change: str, person_id: str) -> Look | None:
+    """Return somebody's last look at a change. One query."""
+    key = (look_table.c.change == change) & (look_table.c.person_id == person_id)
+    row = connection.execute(sa.select(look_table).where(key)).one_or_none()
+    if row is None:
+        return None
+    return Look(
+        digest=row.digest,
+        content=row.content,
+        at=row.at,
+        before_digest=row.before_digest,
+        before_content=row.before_content,
+        before_at=row.before_at,
+    )
+
+
+def save_look(tx: Tx, change: str, person_id: str, look: Look) -> None:
+    """Keep somebody's last look."""
+    values = {
+        "digest": look.digest,
+        "content": look.content,
+        "at": look.at,
+        "before_digest": look.before_digest,
+        "before_content": look.before_content,
+        "before_at": look.before_at,
+    }
+    tx.execute(
+        upsert(look_table, tx)
+        .values(change=change, person_id=person_id, **values)
+        .on_conflict_do_update(index_elements=["change", "person_id"], set_=values)
+    )
 
 
 def choices_json(choices: Sequence[Choice]) -> list[Json]:

@@ -16,6 +16,7 @@ from airboss.decide.approvals.model import (
     Approval,
     CastVote,
     Choice,
+    Look,
     Outcome,
     Requirement,
     Round,
@@ -37,6 +38,8 @@ COMMENT_MOST: Final = 4_000
 INBOX_MOST: Final = 500
 SUPERSEDED: Final = "superseded"
 WITHDRAWN: Final = "withdrawn"
+CARRIED_FROM: Final = frozenset({None, SUPERSEDED, str(Outcome.ASKED), str(Outcome.APPROVED)})
+"""How a round ends whose approvals count in the next one, as far as what they saw is unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,8 @@ class Approvals:
     """Use cases of approving. Facts on the change: round.opened, vote.cast, round.closed.
 
     The tower opens a round when policy asks for people, reads its standing when the change is due, moves the change and
-    closes the round, all in its own transaction. People only vote; a vote makes the change due (`on_vote`).
+    closes the round, all in its own transaction. Who cancels or edits a change ends its round in the same transaction
+    (`withdraw`, `supersede`). People only vote; a vote makes the change due (`on_vote`).
     """
 
     def __init__(
@@ -95,8 +99,9 @@ class Approvals:
     ) -> Round:
         """Ask people about a change; the same decision asks once, a newer one replaces what is open.
 
-        `excluded` maps parts (requester, authors) to the handles who played them. Approvals of a replaced round, or of
-        one that ended in "changes asked", carry over while the digests they saw hold. Default end: 72 h. Raises Invalid.
+        `excluded` maps parts (requester, authors) to the handles who played them. Approvals of a round that was replaced,
+        that ended in "changes asked" or that approved what was edited afterwards carry over while the digests they saw
+        hold. Default end: 72 h. Raises Invalid.
         """
         tx.lock(change)
         earlier = repo.rounds_of(tx.connection, change)
@@ -121,7 +126,7 @@ class Approvals:
         last = earlier[-1] if earlier else None
         if last is not None and last.closed_at is None:
             self._close(tx, last, outcome=SUPERSEDED, seats=[], actor=actor)
-        follows = last is not None and last.closed_as in {None, Outcome.ASKED}
+        follows = last is not None and last.closed_as in CARRIED_FROM
         repo.insert_round(tx, opened, chain=last.chain if last is not None and follows else opened.id)
         body: dict[str, Json] = {
             "round": opened.id,
@@ -160,14 +165,24 @@ class Approvals:
         self._close(tx, count.stored, outcome=outcome, seats=seats, actor=actor)
 
     def withdraw(self, tx: Tx, change: str, *, actor: Actor = SYSTEM) -> None:
-        """End the open round of a change that no longer asks: it was cancelled or edited. Nothing open: nothing happens.
+        """End the open round of a change that no longer asks: it was called off. Nothing open: nothing happens.
 
         Approvals do not carry over from a withdrawn round.
         """
+        self._end(tx, change, WITHDRAWN, actor)
+
+    def supersede(self, tx: Tx, change: str, *, actor: Actor = SYSTEM) -> None:
+        """End the open round of a change that is reviewed again: it was edited, or policy changed. Nothing open: nothing.
+
+        Approvals of what did not change carry over into the next round.
+        """
+        self._end(tx, change, SUPERSEDED, actor)
+
+    def _end(self, tx: Tx, change: str, outcome: str, actor: Actor) -> None:
         tx.lock(change)
         stored = next((one for one in repo.rounds_of(tx.connection, change) if one.closed_at is None), None)
         if stored is not None:
-            self._close(tx, stored, outcome=WITHDRAWN, seats=[], actor=actor)
+            self._close(tx, stored, outcome=outcome, seats=[], actor=actor)
 
     # -- people's part ---------------------------------------------------------------------------------------------
 
@@ -182,7 +197,7 @@ class Approvals:
         with self._store.write() as tx:
             tx.lock(command.change)
             before = self._count_for(tx, command, actor)
-            if _said_already(before, command.verdict, actor.name):
+            if command.verdict is not Verdict.COMMENT and _said_already(before, command.verdict, actor.name):
                 return before.standing
             vote = Vote(
                 id=self._ids.new("vot"),
@@ -195,6 +210,7 @@ class Approvals:
                 comment=self._journal.text(tx, comment) if comment else None,
             )
             repo.insert_vote(tx, vote, chain=before.stored.chain, person_id=actor.id)
+            self._remember(tx, before.subject, actor)
             after = self._tally(before, vote, person_id=actor.id)
             body: dict[str, Json] = {
                 "round": vote.round,
@@ -210,6 +226,22 @@ class Approvals:
             self._journal.record(tx, Fact(subject=command.change, type="vote.cast", actor=actor.id, body=body))
             self._on_vote(tx, command.change)
         return after
+
+    def looked(self, change: str, actor: Actor) -> None:
+        """Remember that somebody has seen a change as it is now, so that they are told what changed since.
+
+        Raises Forbidden, NotFound, or Refused (a draft has nothing to decide on).
+        """
+        require(actor, Action.CHANGE_READ)
+        with self._store.write() as tx:
+            subject = self._subjects(tx.connection, change)
+            if subject is None:
+                raise NotFound(f"there is no submitted change {change}", code="change-not-found")
+            self._remember(tx, subject, actor)
+
+    def last_look(self, connection: Connection, change: str, actor: Actor) -> Look | None:
+        """Return what an actor saw of a change when they last looked, or None. One query."""
+        return repo.look_of(connection, change, actor.id)
 
     # -- views -----------------------------------------------------------------------------------------------------
 
@@ -261,6 +293,15 @@ class Approvals:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _remember(self, tx: Tx, subject: Subject, actor: Actor) -> None:
+        last = repo.look_of(tx.connection, subject.change, actor.id)
+        look = Look(digest=subject.digest, content=subject.content, at=self._clock.now())
+        if last is not None and last.digest == subject.digest:
+            look = replace(last, at=look.at)
+        elif last is not None:
+            look = replace(look, before_digest=last.digest, before_content=last.content, before_at=last.at)
+        repo.save_look(tx, subject.change, actor.id, look)
+
     def _count_for(self, tx: Tx, command: CastVote, actor: Actor) -> _Count:
         """Return the count a vote falls into. Raises as `vote` does."""
         subject = self._subjects(tx.connection, command.change)
@@ -279,6 +320,8 @@ class Approvals:
                 code="change-moved-on",
                 way_out="look at it again, then decide",
             )
+        if command.verdict is Verdict.COMMENT:
+            return count  # decides nothing, so anybody may, and at any time while people are asked
         if count.standing.outcome in ENDED_BY_A_WORD | {Outcome.EXPIRED}:
             raise Refused(
                 f"the round is over: {count.standing.sentence}", code="round-over", way_out="wait for the next round"
@@ -347,7 +390,7 @@ class Approvals:
 
 def _comment(command: CastVote) -> str | None:
     comment = (command.comment or "").strip() or None
-    if comment is None and command.verdict in {Verdict.REJECT, Verdict.ASK}:
+    if comment is None and command.verdict in {Verdict.REJECT, Verdict.ASK, Verdict.COMMENT}:
         raise Invalid(
             f"to {command.verdict} takes a reason", code="reason-missing", place="comment", way_out="say why in a line"
         )
@@ -361,7 +404,9 @@ def _said_already(count: _Count, verdict: Verdict, person: str) -> bool:
     last = [
         stored.vote
         for stored in count.votes
-        if stored.vote.person == person and stored.vote.round == count.stored.round.id
+        if stored.vote.person == person
+        and stored.vote.round == count.stored.round.id
+        and stored.vote.verdict is not Verdict.COMMENT
     ][-1:]
     return any(vote.verdict is verdict and vote.sections == count.subject.sections for vote in last)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from airboss.decide.policy.engine import EngineFailed, InlineEngine, PolicyEngine, WorkerEngine, rule_on
     from airboss.decide.policy.explain import denial_words, need_words, reasons, sentence
+    from airboss.decide.policy.explanation import Explanation
     from airboss.decide.policy.model import (
         ApprovalNeed,
         Bundle,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _ROOMS: Final = {
     "engine": "EngineFailed InlineEngine PolicyEngine WorkerEngine rule_on",
     "explain": "denial_words need_words reasons sentence",
+    "explanation": "Explanation",
     "model": (
         "ApprovalNeed Bundle Decision Denial EvidenceNeed Fired Layer Mode Notice Obligate Outcome Pack Point Rule "
         "Ruling Schedule Seats Tier ruling_json"
@@ -69,6 +71,7 @@ __all__ = [
     "Denial",
     "EngineFailed",
     "EvidenceNeed",
+    "Explanation",
     "Fired",
     "InlineEngine",
     "Layer",

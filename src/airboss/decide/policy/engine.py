@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from airboss.decide.policy.model import Bundle, Point, Ruling
@@ -21,6 +21,8 @@ from airboss.kernel.canonical import canonical
 
 DEADLINE_S: Final = 0.25
 """For one judgement."""
+EXPLAIN_S: Final = 1.0
+"""For one explanation, which asks rules many times."""
 LOAD_S: Final = 10.0
 """For starting the worker and for compiling a bundle in it."""
 MEMORY_BYTES: Final = 768 * 1024 * 1024
@@ -44,6 +46,10 @@ class PolicyEngine(Protocol):
         """Return what `Program.judge` returns. Raises EngineFailed: no answer in time, no memory, or no such bundle."""
         ...
 
+    def explain(self, bundle: Bundle, data: bytes, stands: Sequence[int]) -> Mapping[str, Any]:
+        """Return what `Program.explain` returns, `stands` being the rules (by index) to clear. Raises EngineFailed."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -63,6 +69,9 @@ class InlineEngine:
         if program.faults:
             raise EngineFailed("has no usable bundle")
         return program.judge(json.loads(data))
+
+    def explain(self, bundle: Bundle, data: bytes, stands: Sequence[int]) -> Mapping[str, Any]:
+        return self._program(bundle).explain(json.loads(data), stands)
 
     def close(self) -> None:
         self._programs.clear()
@@ -105,14 +114,21 @@ class WorkerEngine:
 
     def judge(self, bundle: Bundle, data: bytes) -> Mapping[str, Any]:
         # The masked input is canonical JSON already and goes in as it is.
-        frame = b'{"bundle":"' + bundle.digest.encode() + b'","do":"judge","input":' + data + b"}"
+        return self._ask_of(bundle, b'"do":"judge","input":' + data, self._deadline_s)
+
+    def explain(self, bundle: Bundle, data: bytes, stands: Sequence[int]) -> Mapping[str, Any]:
+        asked = b'"do":"explain","input":' + data + b',"stands":' + json.dumps(list(stands)).encode()
+        return self._ask_of(bundle, asked, EXPLAIN_S)
+
+    def _ask_of(self, bundle: Bundle, asked: bytes, deadline_s: float) -> dict[str, Any]:
+        frame = b'{"bundle":"' + bundle.digest.encode() + b'",' + asked + b"}"
         with self._lock:
             if self._process is None or bundle.digest not in self._loaded:
                 self._ready(bundle)
-            answer = self._ask(frame, self._deadline_s)
+            answer = self._ask(frame, deadline_s)
             if "absent" in answer:  # pushed out by newer bundles
                 self._ready(bundle)
-                answer = self._ask(frame, self._deadline_s)
+                answer = self._ask(frame, deadline_s)
             return answer
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 from airboss.kernel.canonical import Json, canonical, digest_bytes
-from airboss.kernel.clock import rfc3339
+from airboss.kernel.clock import parse_rfc3339, rfc3339
 
 FORMAT: Final = 1
 """Format of a stored decision."""
@@ -95,10 +95,11 @@ class SetTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seats:
-    """Approvals wanted from one group: `least` different people."""
+    """Approvals wanted from one group: `least` different people, who answer for the sections in `covers` (None: all)."""
 
     group: str
     least: int = 1
+    covers: tuple[str, ...] | None = None
 
 
 Who: TypeAlias = Literal["requester", "authors"]
@@ -393,23 +394,24 @@ def ruling_json(ruling: Ruling) -> dict[str, Any]:
         "outcome": ruling.outcome.value,
         "score": ruling.score,
         "tier": ruling.tier.value,
-        "fired": [_plain(item) for item in ruling.fired],
+        "fired": [plain(item) for item in ruling.fired],
         "not_fired": list(ruling.not_fired),
-        "shadow": [_plain(item) for item in ruling.shadow],
-        "warnings": [_plain(item) for item in ruling.warnings],
-        "denials": [_plain(item) for item in ruling.denials],
+        "shadow": [plain(item) for item in ruling.shadow],
+        "warnings": [plain(item) for item in ruling.warnings],
+        "denials": [plain(item) for item in ruling.denials],
         "requirements": {
-            "approvals": [_plain(item) for item in ruling.approvals],
-            "evidence": [_plain(item) for item in ruling.evidence],
+            "approvals": [plain(item) for item in ruling.approvals],
+            "evidence": [plain(item) for item in ruling.evidence],
         },
-        "obligations": _plain(ruling.obligations),
-        "schedule": _plain(ruling.schedule),
+        "obligations": plain(ruling.obligations),
+        "schedule": plain(ruling.schedule),
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return dataclasses, enums, times and sets as plain JSON values."""
     if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, datetime):
@@ -419,5 +421,49 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
+
+
+def read_ruling(body: Mapping[str, Any]) -> Ruling:
+    """Return the ruling a recorded decision (`Decision.as_json`) holds."""
+    asked = body["requirements"]
+    return Ruling(
+        point=Point(body["point"]),
+        outcome=Outcome(body["outcome"]),
+        score=body["score"],
+        tier=Tier(body["tier"]),
+        fired=tuple(_read_fired(item) for item in body["fired"]),
+        not_fired=tuple(body["not_fired"]),
+        shadow=tuple(_read_fired(item) for item in body["shadow"]),
+        warnings=tuple(Notice(**item) for item in body["warnings"]),
+        denials=tuple(Denial(**item) for item in body["denials"]),
+        approvals=tuple(
+            ApprovalNeed(
+                **{
+                    **need,
+                    "rules": tuple(need["rules"]),
+                    "groups": tuple(_read_seats(seats) for seats in need["groups"]),
+                    "distinct_from": frozenset(need["distinct_from"]),
+                }
+            )
+            for need in asked["approvals"]
+        ),
+        evidence=tuple(EvidenceNeed(**{**need, "rules": tuple(need["rules"])}) for need in asked["evidence"]),
+        obligations=Obligate(**body["obligations"]),
+        schedule=_read_schedule(body["schedule"]),
+    )
+
+
+def _read_seats(item: Mapping[str, Any]) -> Seats:
+    covers = item.get("covers")
+    return Seats(group=item["group"], least=item["least"], covers=None if covers is None else tuple(covers))
+
+
+def _read_fired(item: Mapping[str, Any]) -> Fired:
+    return Fired(**{**item, "mode": Mode(item["mode"])})
+
+
+def _read_schedule(item: Mapping[str, Any]) -> Schedule:
+    before = item["not_before"]
+    return Schedule(not_before=None if before is None else parse_rfc3339(before), windows=tuple(item["windows"]))

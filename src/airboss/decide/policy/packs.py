@@ -318,6 +318,8 @@ def _set_tier(fields: _Fields, name: str) -> Effect:
     return SetTier(tier=fields.one(name, Tier))
 
 
+SECTIONS: Final = frozenset({"intent", "scope", "payload", "plan", "way_back", "schedule"})
+"""Sections of a change an approval may be bound to; how it is presented is none."""
 BOTH: Final = ("requester", "authors")
 
 
@@ -340,7 +342,11 @@ def _require_approval(fields: _Fields, name: str) -> Effect:
 
 
 def _seats(fields: _Fields) -> Seats:
-    seats = Seats(group=fields.text("group"), least=fields.whole("least", least=1, most=20, default=1))
+    seats = Seats(
+        group=fields.text("group"),
+        least=fields.whole("least", least=1, most=20, default=1),
+        covers=fields.words("covers", SECTIONS, None),
+    )
     fields.done()
     return seats
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
 from cel_expr_python import cel
 
+from airboss.decide.policy.clearing import clearings
 from airboss.decide.policy.facts import POOL, TYPES, activation
 from airboss.decide.policy.model import AddRisk, Mode, Rule, SetTier
 from airboss.decide.policy.rules import risk_of
@@ -84,6 +85,7 @@ class _Expression:
         except TooDeep as fault:
             raise _Unusable(0, str(fault)) from fault
         self.reads: tuple[Read, ...] = tree.reads()
+        self.constants = tree.constants()
         self._wanted, self._truth = wanted, wanted == cel.Type.BOOL
         self._run = env.deserialize(tree.tightened()).eval
 
@@ -170,8 +172,8 @@ class _Rule:
             if not self.when.value(facts):
                 return None
         except _Failed as failed:
-            return {"rule": self.index, "error": _why(str(failed), self.when.reads, values), "read": self._read(values)}
-        answer: dict[str, Any] = {"rule": self.index, "read": self._read(values)}
+            return {"rule": self.index, "error": _why(str(failed), self.when.reads, values), "read": self.read(values)}
+        answer: dict[str, Any] = {"rule": self.index, "read": self.read(values)}
         if self.message is not None:
             try:
                 answer["message"] = self.message.value(facts)[:MAX_MESSAGE]
@@ -179,7 +181,21 @@ class _Rule:
                 answer["message"] = None  # the title speaks instead; the outcome does not depend on words
         return answer
 
-    def _read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def clears(self, values: Mapping[str, Any], facts_of: Callable[[Mapping[str, Any]], Any]) -> list[dict[str, Any]]:
+        """Return which single facts would keep this rule from firing, were they others."""
+        when = self.when
+        assert when is not None, "a program with faults is never run"
+
+        def holds(other: Mapping[str, Any]) -> bool | None:
+            try:
+                return bool(when.value(facts_of(other)))
+            except _Failed:
+                return None
+
+        return [asdict(found) for found in clearings(when.reads, when.constants, values, holds)]
+
+    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the input values the condition reads, by name; an unset one is None."""
         assert self.when is not None, "a program with faults is never run"
         shown: dict[str, Any] = {}
         for read in self.when.reads:
@@ -225,6 +241,23 @@ class Program:
         facts = _SECOND.Activation({**given, **activation(values, ("risk",))}, arena=arena)
         self._pass([rule for rule in asked if not rule.risk], facts, values, answers, quiet)
         return {"risk": risk, "answers": answers, "quiet": quiet}
+
+    def explain(self, values: dict[str, Any], stands: Sequence[int]) -> dict[str, Any]:
+        """Judge, and say of the rules that stayed quiet what they read, and of those in `stands` what would clear them.
+
+        Returns what `judge` does with {quiet_read: {rule: read}, clears: {rule: [Clearing…]}}, keys as text for JSON.
+        """
+        answer = self.judge(values)
+        wanted = (*self._wanted, "risk")
+
+        def facts_of(other: Mapping[str, Any]) -> Any:
+            return _SECOND.Activation(activation(other, wanted), arena=cel.Arena())
+
+        return {
+            **answer,
+            "quiet_read": {str(index): self._rules[index].read(values) for index in answer["quiet"]},
+            "clears": {str(index): self._rules[index].clears(values, facts_of) for index in stands},
+        }
 
     @staticmethod
     def _pass(

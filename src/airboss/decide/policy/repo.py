@@ -138,6 +138,18 @@ def save_decision(tx: Tx, decision: Decision, *, subject: str) -> None:
     )
 
 
+def last_bundle(connection: Connection, subject: str) -> str | None:
+    """Return the bundle the newest decision about a subject was made by. One query."""
+    query = (
+        sa.select(policy_decision.c.bundle)
+        .where(policy_decision.c.subject == subject)
+        .order_by(policy_decision.c.at.desc(), policy_decision.c.id.desc())
+        .limit(1)
+    )
+    found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
 def decisions(
     connection: Connection, *, decision_id: str | None = None, subject: str | None = None
 ) -> list[StoredDecision]:

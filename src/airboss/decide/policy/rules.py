@@ -184,19 +184,27 @@ def _approvals(needs: Sequence[tuple[Rule, RequireApproval]]) -> tuple[ApprovalN
 
 
 def _unite(needs: Sequence[tuple[Rule, RequireApproval]]) -> ApprovalNeed:
-    least: dict[str, int] = {}
+    united: dict[str, Seats] = {}
     for _, effect in needs:
         for seats in effect.groups:
-            least[seats.group] = max(least.get(seats.group, 0), seats.least)
+            known = united.get(seats.group)
+            united[seats.group] = seats if known is None else _unite_seats(known, seats)
     return ApprovalNeed(
         rules=tuple(rule.id for rule, _ in needs),
         of=needs[0][1].of,
-        groups=tuple(Seats(group=group, least=count) for group, count in least.items()),
+        groups=tuple(united.values()),
         distinct_from=frozenset[Any]().union(*(effect.distinct_from for _, effect in needs)),
         sla_s=_strict(min, [effect.sla_s for _, effect in needs]),
         # Rules come highest layer first: the highest that names a backup has the word.
         backup=next((effect.backup for _, effect in needs if effect.backup), None),
     )
+
+
+def _unite_seats(one: Seats, other: Seats) -> Seats:
+    covers = None
+    if one.covers is not None and other.covers is not None:
+        covers = tuple(dict.fromkeys((*one.covers, *other.covers)))
+    return Seats(group=one.group, least=max(one.least, other.least), covers=covers)
 
 
 def _evidence(needs: Sequence[tuple[Rule, RequireEvidence]], facts: Mapping[str, Any]) -> tuple[EvidenceNeed, ...]:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from airboss.catalog import Applied, Kind, Order, Parsed
 from airboss.decide.policy import repo
-from airboss.decide.policy.engine import PolicyEngine, rule_on
-from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, ruling_json
+from airboss.decide.policy.engine import EngineFailed, PolicyEngine, rule_on
+from airboss.decide.policy.explanation import Explanation, explain, to_clear, without_engine
+from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, read_ruling, ruling_json
 from airboss.decide.policy.packs import DEFAULT_SOURCE, default_bytes, parse, read_pack
 from airboss.decide.policy.repo import StoredDecision, StoredPack
 from airboss.decide.policy.trial import refusal, try_pack
@@ -49,9 +50,20 @@ class Policies:
     transaction and `record` the decision with what it led to.
     """
 
-    def __init__(self, store: Store, journal: Journal, *, engine: PolicyEngine, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        *,
+        engine: PolicyEngine,
+        clock: Clock,
+        ids: Ids,
+        aside: PolicyEngine | None = None,
+    ) -> None:
+        """`aside` is asked for explanations and replays, so that readers never hold up a decision."""
         self._store, self._journal = store, journal
         self._engine, self._clock, self._ids = engine, clock, ids
+        self._aside = aside or engine
         self._bundles: OrderedDict[str, Bundle] = OrderedDict()
         self._guard = threading.Lock()
 
@@ -234,15 +246,40 @@ class Policies:
         """Return the recorded decisions about a subject, oldest first. One query."""
         return repo.decisions(connection, subject=subject)
 
+    def outdated(self, connection: Connection, subject: str) -> bool:
+        """Return whether other packs are in force than those the newest decision about a subject was made by.
+
+        Two queries. Nothing decided yet is not outdated.
+        """
+        last = repo.last_bundle(connection, subject)
+        return last is not None and last != self.active_bundle(connection).digest
+
     def replay(self, decision_id: str, *, bundle: Bundle | None = None) -> Replay:
         """Judge a recorded decision again from its stored bytes, by the bundle of then or another. Raises NotFound."""
         with self._store.read() as connection:
             then = self.decision(connection, decision_id)
             bundle = bundle or self.bundle(connection, then.bundle)
-        ruling = rule_on(self._engine, bundle, then.input)
+        ruling = rule_on(self._aside, bundle, then.input)
         again = json.loads(json.dumps(ruling_json(ruling)))
         return Replay(decision=then, ruling=ruling, same=all(then.body[name] == again[name] for name in again))
 
+    def explain(self, decision_id: str) -> Explanation:
+        """Return a recorded decision explained: every rule with what it read, and what would clear a refusal.
+
+        The stored bytes are judged again by the bundle of then. Raises NotFound.
+        """
+        with self._store.read() as connection:
+            then = self.decision(connection, decision_id)
+            bundle = self.bundle(connection, then.bundle)
+        recorded = read_ruling(then.body)
+        facts = json.loads(then.input)
+        try:
+            answer = self._aside.explain(bundle, then.input, to_clear(bundle, recorded))
+        except EngineFailed as failed:
+            return without_engine(bundle, recorded, str(failed))
+        return explain(bundle, facts, answer, recorded)
+
     def close(self) -> None:
-        """End the engine."""
+        """End the engines."""
         self._engine.close()
+        self._aside.close()

@@ -119,6 +119,16 @@ class Tree:
         # Reading change.impact.data passes through change and change.impact; only the end is worth telling.
         return tuple(read for read in whole if not any(other != read and other[: len(read)] == read for other in whole))
 
+    def constants(self) -> tuple[bool | int | float | str, ...]:
+        """Return the values the expression names, each once, in order of appearance. Ask before `tightened`."""
+        found: dict[tuple[type, Any], Any] = {}
+        for node in _nodes(self._checked.expr):
+            kind = node.const_expr.WhichOneof("kind") if node.WhichOneof("kind") == "const_expr" else None
+            if kind is not None and kind != "null_value":
+                value = getattr(node.const_expr, kind)
+                found[type(value), value] = value
+        return tuple(found.values())
+
     def tightened(self) -> bytes:
         """Return the serialized tree in which every read of an unset scalar is an error."""
         wrapped = {entry.key: entry.value.wrapper for entry in self._checked.type_map if entry.value.wrapper}

@@ -5,6 +5,7 @@ canonical JSON:
 
     {"do": "load", "bundle": digest, "rules": [...]}        -> {"faults": [...]}
     {"do": "judge", "bundle": digest, "input": {...}}       -> what `Program.judge` returns, or {"absent": digest}
+    {"do": "explain", "bundle": digest, "input": {...}, "stands": [...]} -> what `Program.explain` returns, or the same
 
 It holds no secrets (its environment is emptied), opens nothing, and is bounded three ways: the engine's own limits,
 the address space, and an alarm that ends the process even when its parent is gone. Nothing of a decision is kept.
@@ -56,6 +57,8 @@ def _answer(frame: bytes, programs: OrderedDict[str, Program]) -> dict[str, Any]
     if bundle not in programs:
         return {"absent": bundle}
     programs.move_to_end(bundle)
+    if asked["do"] == "explain":
+        return programs[bundle].explain(asked["input"], asked["stands"])
     return programs[bundle].judge(asked["input"])
 
 

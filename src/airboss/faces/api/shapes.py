@@ -47,7 +47,7 @@ class Reason(Shape):
 
 
 class CastVote(Shape):
-    verdict: Literal["approve", "reject", "ask", "abstain"]
+    verdict: Literal["approve", "reject", "ask", "abstain", "comment"]
     seen: Line = Field(description="the digest of the change the voter looked at: `digest` of the change")
     comment: Prose | None = Field(default=None, description="the reason; a no and a question need one")
 

@@ -4,8 +4,10 @@ Each view says how many queries it costs. Times are RFC 3339 text, shares are pe
 their handles. Nothing here changes anything.
 """
 
+from airboss.faces.reads.approver import approver_view, conflicts
 from airboss.faces.reads.change import approval_view, change_view, list_view, summary
 from airboss.faces.reads.course import Courses, canary_gates, course_view, replay_view
+from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
 from airboss.faces.reads.flags import flag_page_view, flag_state, flag_view
 from airboss.faces.reads.people import people_view, person_view, token_view, tokens_view
@@ -20,12 +22,15 @@ from airboss.faces.reads.windows import calendar_view
 __all__ = [
     "Courses",
     "approval_view",
+    "approver_view",
     "blocked_view",
     "calendar_view",
     "canary_gates",
     "change_view",
+    "conflicts",
     "course_view",
     "coverage_view",
+    "explanation_view",
     "exposed",
     "fact_view",
     "facts_shown",

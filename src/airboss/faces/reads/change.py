@@ -39,22 +39,12 @@ def change_view(house: House, connection: Connection, change: Change, actor: Act
         "why": None if spec is None else spec.why,
         "environments": [] if spec is None else list(spec.environments),
         "owner": {"team": change.owner_team, "person": None if spec is None else spec.owner.person},
-        "findings": _findings(house, connection, change),
+        "findings": findings_view(house, connection, change),
         "decision": None if newest is None else newest.body,
         "decisions": [_decision(one) for one in decisions],
         "tier": tier_of(decisions),
         "approval": approval_view(house, connection, change, actor),
-        "evidence": [
-            {
-                "type": one.type,
-                "green": one.green,
-                "source": one.source,
-                "digest": one.digest,
-                "counts": one.counts,
-                "at": rfc3339(one.at),
-            }
-            for one in house.evidence.of(connection, change)
-        ],
+        "evidence": evidence_view(house, connection, change),
         "objectives": house.objectives.view(connection, change, house.clock.now()),
         "rollout": rollout_view(house, connection, change),
         "review": None if review is None else review_view(review),
@@ -148,7 +138,22 @@ def _decision(one: StoredDecision) -> dict[str, Any]:
     return {"id": one.id, "point": one.point, "outcome": one.outcome, "at": rfc3339(one.at), "tier": one.body["tier"]}
 
 
-def _findings(house: House, connection: Connection, change: Change) -> list[dict[str, Any]]:
+def evidence_view(house: House, connection: Connection, change: Change) -> list[dict[str, Any]]:
+    """Return what machines said about a change, newest first. One query."""
+    return [
+        {
+            "type": one.type,
+            "green": one.green,
+            "source": one.source,
+            "digest": one.digest,
+            "counts": one.counts,
+            "at": rfc3339(one.at),
+        }
+        for one in house.evidence.of(connection, change)
+    ]
+
+
+def findings_view(house: House, connection: Connection, change: Change) -> list[dict[str, Any]]:
     """Return what the inspectors found at the last submit or edit. Two queries."""
     told = [
         fact

@@ -131,7 +131,13 @@ def _commanded(body: Body, _: Mapping[str, str]) -> str:
 
 
 def _vote(body: Body, _: Mapping[str, str]) -> str:
-    said = {"approve": "Approved", "reject": "Rejected", "ask": "Asked for changes", "abstain": "Abstained"}
+    said = {
+        "approve": "Approved",
+        "reject": "Rejected",
+        "ask": "Asked for changes",
+        "abstain": "Abstained",
+        "comment": "Commented",
+    }
     return said[body["verdict"]] + (f": {body['comment']}" if body.get("comment") else "")
 
 

@@ -29,6 +29,7 @@ _VOTED: Final[Mapping[Verdict, tuple[Tone, str]]] = {
     Verdict.REJECT: ("waiting", "Rejected."),
     Verdict.ASK: ("waiting", "Asked for changes."),
     Verdict.ABSTAIN: ("waiting", "Abstained."),
+    Verdict.COMMENT: ("waiting", "Noted."),
 }
 
 

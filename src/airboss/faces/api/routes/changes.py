@@ -15,8 +15,10 @@ from airboss.faces.api.callers import Caller, CoursesHere, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
 from airboss.faces.reads import (
     approval_view,
+    approver_view,
     change_view,
     course_view,
+    explanation_view,
     facts_view,
     list_view,
     replay_view,
@@ -24,7 +26,7 @@ from airboss.faces.reads import (
     summary,
 )
 from airboss.kernel.clock import rfc3339
-from airboss.kernel.errors import AirbossError, Invalid
+from airboss.kernel.errors import AirbossError, Invalid, Refused
 from airboss.kernel.ids import change_id, name
 from airboss.people.access import Action, may, require
 from airboss.records.audit import evidence as evidence_pack
@@ -117,7 +119,7 @@ def cancel_change(
 
 @router.post("/changes/{change}/votes")
 def vote(house: HouseHere, caller: Caller, change: ChangeIdIn, given: shapes.CastVote) -> dict[str, Any]:
-    """Approve, reject, ask for changes or abstain. Answers where the round stands now."""
+    """Approve, reject, ask for changes, abstain or comment. Answers where the round stands now."""
     standing = house.approvals.vote(
         CastVote(change=change, verdict=Verdict(given.verdict), seen=given.seen, comment=given.comment), caller
     )
@@ -244,6 +246,44 @@ def list_decisions(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict
     with house.store.read() as connection:
         house.changes.read(connection, change)
         return {"items": [one.body for one in house.policies.decisions_of(connection, change)]}
+
+
+@router.get("/changes/{change}/explanation")
+def explain_decision(
+    house: HouseHere,
+    caller: Caller,
+    change: ChangeIdIn,
+    decision: Annotated[
+        str | None, Query(max_length=64, description="dec_…; without it the strictest of those made last")
+    ] = None,
+) -> dict[str, Any]:
+    """Explain a decision of policy: each rule with the values it read, and what would clear what stands in the way."""
+    require(caller, Action.POLICY_READ)
+    require(caller, Action.CHANGE_READ)
+    with house.store.read() as connection:
+        found = house.changes.read(connection, change)
+        return explanation_view(house, connection, found, caller, decision=decision)
+
+
+@router.get("/changes/{change}/approval")
+def show_approval(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+    """Show what an approver weighs: risk, objectives, findings, evidence, reach, the way back, conflicts, cost."""
+    require(caller, Action.CHANGE_READ)
+    with house.store.read() as connection:
+        found = house.changes.read(connection, change)
+        if found.spec is None:
+            raise Refused(
+                f"change {change} is a draft, and nobody is asked about it yet",
+                code="still-a-draft",
+                way_out=f"submit it first: airboss change submit {change}",
+            )
+        return approver_view(house, connection, found, caller)
+
+
+@router.post("/changes/{change}/looks", status_code=204)
+def record_look(house: HouseHere, caller: Caller, change: ChangeIdIn) -> None:
+    """Remember that you have seen the change as it is now; later you are told what changed since."""
+    house.approvals.looked(change, caller)
 
 
 @router.get("/changes/{change}/evidence-pack")

@@ -222,6 +222,23 @@ def facts(change: ChangeName, as_json: AsJson = False) -> None:
         say(f"{fact['at']}  {fact['actor']:<16}  {fact['text']}")
 
 
+@app.command("approval")
+def approval(change: ChangeName, as_json: AsJson = False) -> None:
+    """Show what you weigh before you vote: risk, objectives, findings, reach, way back, conflicts, what changed since."""
+    id_ = api().change_id(change)
+    view = api().get(f"/changes/{id_}/approval")
+    api().post(f"/changes/{id_}/looks")
+    if as_json:
+        emit(view)
+        return
+    from airboss.faces.cli.explained import weighed
+
+    for line in weighed(view):
+        say(line)
+    say()
+    page(f"/changes/{id_}")
+
+
 # -- deciding ------------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +255,20 @@ def reject(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> 
 def ask(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
     """Ask for something to be changed before you vote."""
     _vote(change, "ask", reason, as_json=as_json)
+
+
+def comment(
+    change: ChangeName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What you have to say.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say something about a change people are asked about, without deciding."""
+    _vote(change, "comment", text, as_json=as_json)
+
+
+def abstain(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Say that you leave the decision to the others asked."""
+    _vote(change, "abstain", reason, as_json=as_json)
 
 
 def _vote(change: str, verdict: str, comment: str, *, as_json: bool) -> None:
@@ -327,7 +358,7 @@ def _order(change: str, verb: str, reason: str, *, as_json: bool, no_wait: bool 
     return Exit.OK if code in (Exit.TAKEN_BACK, Exit.REFUSED) else code
 
 
-VERBS: Final = (approve, reject, ask, pause, resume, promote, abort, rollback, retry)
+VERBS: Final = (approve, reject, ask, comment, abstain, pause, resume, promote, abort, rollback, retry)
 
 
 def _view(change: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airboss.faces.cli.exit_codes import Exit
-from airboss.faces.cli.options import AsJson, Files, answer, api
+from airboss.faces.cli.options import AsJson, ChangeName, Files, answer, api
 from airboss.faces.cli.screen import console, emit, marked, say, table
 
 if TYPE_CHECKING:
@@ -79,6 +79,32 @@ def _tell(report: PackReport, *, tested: bool) -> None:
             say(f"  {case.place}: the test {case.name!r}: {fault}")
     if report.unproven:
         say(f"  No test saw these both fire and stay quiet: {', '.join(report.unproven)}")
+
+
+@app.command("explain")
+def explain(
+    change: ChangeName,
+    decision: Annotated[
+        str | None, typer.Option("--decision", help="dec_…; without it the strictest of those made last.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="List the rules that stayed quiet too.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Explain what policy decided about a change, and what would clear what stands in the way.
+
+    Ends with 3 when it was refused, 4 when it waits for people or evidence.
+    """
+    from airboss.faces.cli.explained import lines
+
+    id_ = api().change_id(change)
+    asked = {} if decision is None else {"decision": decision}
+    found = api().get(f"/changes/{id_}/explanation", **asked)
+    if as_json:
+        emit(found)
+    else:
+        for line in lines(found, every=every):
+            say(line)
+    return {"block": Exit.REFUSED, "pending": Exit.WAITING}.get(str(found["outcome"]), Exit.OK)
 
 
 @app.command("list")
