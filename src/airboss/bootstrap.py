@@ -29,6 +29,7 @@ from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
 from airboss.kernel.settings import BUCKETS_FILE, DATABASE_FILE, Settings
 from airboss.kernel.yaml import Document
 from airboss.learn.reviews import Reviews
+from airboss.people.access import Actor
 from airboss.people.identity import Identity
 from airboss.records.audit import Checkpoints, Signer, StateDigests, origin
 from airboss.records.journal import Journal

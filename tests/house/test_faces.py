@@ -32,6 +32,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("put", "/api/v1/changes/{change}"): ("change edit", FILES),
     ("post", "/api/v1/changes/{change}/cancel"): ("change cancel", "/changes/{change}/cancel"),
     ("post", "/api/v1/changes/{change}/evidence"): ("change evidence", PROGRAMS),
+    ("post", "/api/v1/changes/{change}/looks"): ("change approval", "a page is looked at by opening it"),
     ("post", "/api/v1/changes/{change}/orders"): ("abort", "/changes/{change}/orders/{verb}"),
     ("post", "/api/v1/changes/{change}/submit"): ("change submit", "/changes/{change}/submit"),
     ("post", "/api/v1/changes/{change}/votes"): ("approve", "/changes/{change}/votes/{verdict}"),
@@ -59,13 +60,22 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/ofrep/v1/evaluate/flags/{key}"): (PROGRAMS, PROGRAMS),
 }
 # Commands that change something by a route that another command is paired with.
-ALSO: Final = {"reject", "ask", "pause", "resume", "promote", "rollback", "retry"}
+ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry"}
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate", "analysis replay"),
     *("audit checkpoint", "audit export", "audit key", "audit pack"),
     *("change facts", "change list", "change show", "change watch"),
-    *("flag export", "flag list", "flag show", "policy list", "token list", "user list", "version list"),
+    *(
+        "flag export",
+        "flag list",
+        "flag show",
+        "policy explain",
+        "policy list",
+        "token list",
+        "user list",
+        "version list",
+    ),
 }
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from random import Random
 
 import pytest
 
 from airboss.decide.approvals import (
     Approvals,
     CastVote,
+    Choice,
     Outcome,
     Requirement,
     Subject,
     Verdict,
     all_of,
+    asks_no_more,
     choices_of,
+    unite,
 )
 from airboss.kernel.canonical import digest
 from airboss.kernel.errors import Forbidden, Invalid, NotFound, Refused, Stale
@@ -247,8 +251,10 @@ def test_the_same_decision_asks_once_and_a_newer_one_replaces_it(approvals, open
         assert approvals.of(connection, CHANGE, actor("ann")).round == second
 
 
-def test_after_changes_were_asked_for_untouched_approvals_hold_and_after_approval_none_do(approvals, opened, store):
-    """A round after "changes asked" goes on from it; one after an ended approval starts from nothing."""
+def test_untouched_approvals_hold_after_changes_were_asked_for_and_after_what_was_approved_is_edited(
+    approvals, opened, store
+):
+    """A round after "changes asked", or after an approval whose change was edited, goes on from what still holds."""
     opened()
     approvals.vote(say(), actor("ben"))
     approvals.vote(say(Verdict.ASK, "say more"), actor("cy"))
@@ -260,7 +266,8 @@ def test_after_changes_were_asked_for_untouched_approvals_hold_and_after_approva
         approvals.close(tx, CHANGE, Outcome.APPROVED)
     opened("dec_3")
     with store.read() as connection:
-        assert approvals.standing(connection, CHANGE).seats == ()
+        standing = approvals.standing(connection, CHANGE)
+    assert {seat.person for seat in standing.seats} == {"ben", "cy"}
 
 
 def test_a_no_in_the_last_moment_stops_the_move(approvals, opened, store, journal):
@@ -396,6 +403,7 @@ def test_yes_and_no_at_once_end_in_no(approvals, opened, store, journal):
 class Places:
     group: str
     least: int = 1
+    covers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -446,3 +454,107 @@ def test_needs_are_read_as_policy_shapes_them():
     )
     [choice] = choices_of([need])
     assert choice.of == (Requirement(group="sre", distinct_from=frozenset({"requester"}), because=("A",)),)
+
+
+def test_a_comment_decides_nothing_and_is_never_taken_for_a_vote(approvals, opened, store, journal):
+    """Whoever may see the change may speak, the requester too; every comment is kept, and approving twice stays one."""
+    opened()
+    standing = approvals.vote(say(Verdict.COMMENT, "why now?"), actor("req"))
+    assert standing.seats == ()
+    approvals.vote(say(Verdict.COMMENT, "because"), actor("req"))
+    approvals.vote(say(), actor("ben"))
+    approvals.vote(say(Verdict.COMMENT, "looks good"), actor("ben"))
+    approvals.vote(say(), actor("ben"))
+    told = [fact.body["verdict"] for fact in facts(store, journal, "vote.cast")]
+    assert told == ["comment", "comment", "approve", "comment"]
+    with pytest.raises(Refused, match="abstaining does not take that back"):
+        approvals.vote(say(Verdict.ABSTAIN), actor("ben"))
+    with pytest.raises(Invalid, match="takes a reason"):
+        approvals.vote(say(Verdict.COMMENT), actor("ben"))
+
+
+def test_a_superseded_round_asks_nobody_and_hands_on_what_still_holds(approvals, opened, store, journal):
+    """Edited, the round is over at once; in the next one approvals of what did not change count."""
+    opened()
+    approvals.vote(say(), actor("ben"))
+    with store.write() as tx:
+        approvals.supersede(tx, CHANGE, actor=actor("req"))
+    with store.read() as connection:
+        assert approvals.standing(connection, CHANGE) is None
+        assert approvals.inbox(connection, "cy") == []
+    [closed] = facts(store, journal, "round.closed")
+    assert (closed.body["outcome"], closed.actor) == ("superseded", "usr_req")
+    opened("dec_2")
+    with store.read() as connection:
+        assert [seat.person for seat in approvals.standing(connection, CHANGE).seats] == ["ben"]
+
+
+def test_what_somebody_saw_is_remembered_until_they_saw_two_later_contents(approvals, opened, store, desk):
+    """Looking again at the same keeps what was seen before it, so a second look still tells what changed."""
+    opened()
+
+    def now(text):
+        desk.sections[CHANGE] = {**SECTIONS, "plan": text}
+
+    def looked():
+        approvals.looked(CHANGE, actor("ben"))
+        with store.read() as connection:
+            return approvals.last_look(connection, CHANGE, actor("ben"))
+
+    with store.read() as connection:
+        assert approvals.last_look(connection, CHANGE, actor("ben")) is None
+    first = looked()
+    assert first.before_digest is None
+    now("sha256:two")
+    second = looked()
+    assert second.before_digest == first.digest != second.digest
+    assert looked().before_digest == first.digest
+    now("sha256:three")
+    assert looked().before_digest == second.digest
+    with store.read() as connection:
+        assert approvals.last_look(connection, CHANGE, actor("cy")) is None
+
+
+# -- needs ---------------------------------------------------------------------------------------------------------
+
+
+def _round(*groups, take=None, least=1, covers=None, apart=frozenset()):
+    of = tuple(Requirement(group=group, least=least, covers=covers, distinct_from=apart) for group in groups)
+    return Choice(of=of, take=len(of) if take is None else take)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asked", "answer"),
+    [
+        ([], [], True),
+        ([], [_round("sre")], True),
+        ([_round("sre")], [], False),
+        ([_round("sre")], [_round("sre", "owners")], True),
+        ([_round("sre", least=2)], [_round("sre")], False),
+        ([_round("sre", apart=frozenset({"authors"}))], [_round("sre")], False),
+        ([_round("sre", covers=frozenset({"plan"}))], [_round("sre")], True),
+        ([_round("sre")], [_round("sre", covers=frozenset({"plan"}))], False),
+        ([_round("sre", "owners", take=1)], [_round("sre")], False),
+        ([_round("sre", "owners", take=1)], [_round("owners", "sre", take=1)], True),
+    ],
+)
+def test_whether_a_round_meets_what_is_wanted(wanted, asked, answer):
+    """More people, stricter exclusion, wider cover or another choice are more; anything less is met."""
+    assert asks_no_more(wanted, asked) is answer
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_uniting_drops_nothing(seed):
+    """What unites two rounds meets each of them."""
+    chance = Random(seed)
+
+    def some():
+        groups = chance.sample(["sre", "owners", "leads", "legal"], chance.randint(1, 3))
+        take = None if chance.random() < 0.6 else 1
+        covers = chance.choice([None, frozenset({"plan"}), frozenset({"plan", "payload"})])
+        return _round(*groups, take=take, least=chance.randint(1, 3), covers=covers)
+
+    one, other = [some()], [some(), some()]
+    united = unite(one, other)
+    assert asks_no_more(one, united)
+    assert asks_no_more(other, united)
