@@ -14,6 +14,7 @@ from airboss.decide.policy import (
     Bundle,
     InlineEngine,
     Outcome,
+    Pack,
     Point,
     default_pack,
     fixture,
@@ -67,6 +68,9 @@ FACTS = st.fixed_dictionaries(
         "evidence": st.none() | st.fixed_dictionaries({"ci": st.none() | st.fixed_dictionaries({"green": _maybe})}),
     },
 )
+GAPPED = parse(
+    pack_bytes('has(change.kind) && change.kind == "flag-ramp" -> {auto_approve: {}}', name="gapped"), "g.yaml"
+)
 POINTS = st.sampled_from(list(Point))
 STRICTER = st.sampled_from(
     [
@@ -103,13 +107,16 @@ def test_the_same_bytes_give_the_same_ruling(point: Point, over: dict[str, Any])
 
 
 @settings(max_examples=150, deadline=None)
-@given(POINTS, FACTS, STRICTER)
-def test_a_lower_pack_only_tightens(point: Point, over: dict[str, Any], rule: str) -> None:
-    """Adding a team's rule never makes an outcome milder, a tier lower or a requirement vanish."""
+@given(POINTS, FACTS, STRICTER, st.sampled_from([SHIPPED, GAPPED]), st.sampled_from(["compliance", "team"]))
+def test_a_lower_pack_only_tightens(point: Point, over: dict[str, Any], rule: str, base: Pack, layer: str) -> None:
+    """Adding a lower layer's rule never makes an outcome milder, a tier lower or a requirement vanish.
+
+    Also where the layers above leave a gap: who a team asks does not stand for the word of those above it.
+    """
     data = _data(point, over)
-    before = rule_on(ENGINE, Bundle(packs=(SHIPPED,)), data)
-    team = parse(pack_bytes(rule, name="team", layer="team"), "team.yaml")
-    after = rule_on(ENGINE, Bundle(packs=(SHIPPED, team)), data)
+    before = rule_on(ENGINE, Bundle(packs=(base,)), data)
+    team = parse(pack_bytes(rule, name="team", layer=layer), "team.yaml")
+    after = rule_on(ENGINE, Bundle(packs=(base, team)), data)
     assert STRICTNESS[after.outcome] >= STRICTNESS[before.outcome]
     assert after.tier.rank >= before.tier.rank
     assert after.score >= before.score

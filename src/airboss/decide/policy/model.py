@@ -60,6 +60,10 @@ class Layer(StrEnum):
         return list(Layer).index(self)
 
 
+MAY_CLEAR: Final = frozenset({Layer.ORGANISATION, Layer.PLATFORM})
+"""Layers whose word on who may clear a change counts; the others only add to it."""
+
+
 class Mode(StrEnum):
     """`enforce`: the effect holds. `warn`: it is said, not done. `shadow`: it is recorded only."""
 
@@ -219,6 +223,8 @@ class Pack:
     source: str
     data: bytes = field(repr=False)
     inside: Any = field(repr=False, compare=False, default=None)
+    place: str | None = None
+    """`file:line:column` of its layer."""
 
     @property
     def digest(self) -> str:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Final, NoReturn, TypeVar
 
 from airboss.decide.policy.model import (
+    MAY_CLEAR,
     AddRisk,
     AutoApprove,
     Case,
@@ -42,7 +43,6 @@ _RULE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DURATION: Final = re.compile(r"(\d{1,9})(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)\s?%")
-_MAY_CLEAR: Final = frozenset({Layer.ORGANISATION, Layer.PLATFORM})
 
 _E = TypeVar("_E", bound=StrEnum)
 _MISSING: Final = object()
@@ -77,7 +77,11 @@ def read_pack(document: Document) -> Pack:
     for fields in spec.groups("rules", of="rule"):
         rule = _rule(fields, pack=name, layer=layer, owner=owner)
         if rule.id in rules:
-            fields.refuse("id", f"the rule {rule.id} stands twice, first at {rules[rule.id].place}")
+            fields.refuse(
+                "id",
+                f"the rule {rule.id} stands twice, first at {rules[rule.id].place}",
+                way_out="give one of them another id, or take it out",
+            )
         rules[rule.id] = rule
     if not 0 < len(rules) <= MAX_RULES:
         spec.refuse("rules", f"a pack has 1 to {MAX_RULES} rules")
@@ -100,6 +104,7 @@ def read_pack(document: Document) -> Pack:
         source=document.source,
         data=document.alone(),
         inside=inside,
+        place=document.place(("spec", "layer")),
     )
 
 
@@ -256,7 +261,7 @@ def _rule(fields: _Fields, *, pack: str, layer: Layer, owner: str) -> Rule:
         fields.refuse("id", f"{rule_id!r} cannot name a rule", way_out="letters, digits, '.', '_' and '-'")
     at = fields.words("at", frozenset(point.value for point in Point), tuple(point.value for point in Point))
     effect = _effect(fields.group("effect"))
-    if isinstance(effect, AutoApprove) and layer not in _MAY_CLEAR:
+    if isinstance(effect, AutoApprove) and layer not in MAY_CLEAR:
         fields.refuse(
             "effect",
             f"a pack of layer {layer.value} may only tighten, and auto_approve loosens",

@@ -12,12 +12,14 @@ from typing import Any, Final, TypeVar
 
 from airboss.decide.policy.model import (
     EFFECTS,
+    MAY_CLEAR,
     ApprovalNeed,
     AutoApprove,
     Denial,
     Deny,
     EvidenceNeed,
     Fired,
+    Layer,
     Mode,
     Notice,
     Obligate,
@@ -63,16 +65,11 @@ def combine(rules: Sequence[Rule], answer: Mapping[str, Any], *, point: Point, f
     denials += [_in_error(rule, item) for rule, item in enforced if "error" in item]
     approvals = _approvals(_of(held, RequireApproval))
     evidence = _evidence(_of(held, RequireEvidence), facts)
-    outcome = Outcome.ALLOW
+    outcome = Outcome.PENDING if approvals or any(not need.met for need in evidence) else Outcome.ALLOW
+    if not denials and point in {Point.SUBMIT, Point.APPROVE} and (unclear := _unclear(held, tier, point)):
+        denials.append(unclear)
     if denials:
         outcome = Outcome.BLOCK
-    elif approvals or any(not need.met for need in evidence):
-        outcome = Outcome.PENDING
-    elif point in {Point.SUBMIT, Point.APPROVE}:
-        offers = _of(held, AutoApprove)
-        if not any(tier.rank <= effect.up_to.rank for _, effect in offers):
-            outcome = Outcome.BLOCK
-            denials.append(_unclear(offers, tier, point))
     return Ruling(
         point=point,
         outcome=outcome,
@@ -161,15 +158,25 @@ def _in_error(rule: Rule, item: Mapping[str, Any]) -> Denial:
     )
 
 
-def _unclear(offers: Sequence[tuple[Rule, AutoApprove]], tier: Tier, point: Point) -> Denial:
+def _unclear(held: Sequence[tuple[Rule, Mapping[str, Any]]], tier: Tier, point: Point) -> Denial | None:
+    """Return that nobody says who may clear a change, if nobody does whose word counts.
+
+    A lower layer only tightens: that it asks somebody does not stand for the word of those above it.
+    """
+    if any(rule.layer in MAY_CLEAR for rule, _ in _of(held, RequireApproval)):
+        return None
+    offers = _of(held, AutoApprove)
+    if any(tier.rank <= effect.up_to.rank for _, effect in offers):
+        return None
     message = "no rule says who may clear this"
     if offers:
         names = ", ".join(f"{rule.id} up to {effect.up_to.value}" for rule, effect in offers)
         message += f": the tier is {tier.value}, and what needs no person is {names}"
+    layers = " or ".join(layer.value for layer in Layer if layer in MAY_CLEAR)
     return Denial(
         kind="unclear",
         message=message,
-        way_out=f"have a rule at {point.value} with require_approval or auto_approve cover such a change",
+        way_out=f"have a rule of layer {layers} at {point.value} with require_approval or auto_approve cover such a change",
     )
 
 

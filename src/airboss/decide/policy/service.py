@@ -22,7 +22,7 @@ from airboss.decide.policy.trial import refusal, try_pack
 from airboss.decide.policy.vocabulary import masked_input
 from airboss.kernel.canonical import Json, digest, digest_bytes
 from airboss.kernel.clock import Clock, rfc3339
-from airboss.kernel.errors import NotFound
+from airboss.kernel.errors import Invalid, NotFound
 from airboss.kernel.ids import FactId, Ids
 from airboss.people.access import SYSTEM, Action, Actor, require
 from airboss.records.journal import Fact, Journal
@@ -95,6 +95,9 @@ class Policies:
         def check(document: Any) -> str:
             # Compiled and tried here too: what a file set is refused for must be known before any of it is in force.
             pack = read_pack(document)
+            with self._store.read() as connection:
+                for held in repo.packs(connection, name=pack.name):
+                    _same_layer(pack, parse(held.data, held.source))
             if refused := refusal(try_pack(pack, self._engine)):
                 raise refused
             return pack.name
@@ -114,6 +117,8 @@ class Policies:
             tx.lock(_LOCK)
             before = repo.packs(tx.connection, active=None, name=pack.name)
             newest = before[-1] if before else None
+            if newest is not None and newest.active:
+                _same_layer(pack, parse(newest.data, newest.source))
             if newest is not None and newest.active and newest.digest == pack.digest:
                 return Applied(kind="PolicyPack", name=pack.name, outcome="unchanged", warnings=warnings)
             after = StoredPack(
@@ -283,3 +288,15 @@ class Policies:
         """End the engines."""
         self._engine.close()
         self._aside.close()
+
+
+def _same_layer(pack: Pack, held: Pack) -> None:
+    """Refuse a pack that would take the place of one of a higher layer: that would loosen it. Raises Invalid."""
+    if pack.layer.rank > held.layer.rank:
+        raise Invalid(
+            f"{pack.name} is in force as a pack of layer {held.layer.value}, and one of layer {pack.layer.value} cannot "
+            "take its place: a lower layer may only tighten",
+            code="bad-policy",
+            place=pack.place,
+            way_out=f"give it another name, or retire the other first: airboss policy retire {pack.name}",
+        )
