@@ -45,6 +45,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/api/v1/people/{handle}/link"): ("user link", PEOPLE),
     ("post", "/api/v1/people/{handle}/role"): ("user role", PEOPLE),
     ("post", "/api/v1/policy/check"): ("policy check", FILES),
+    ("post", "/api/v1/policy/profile"): ("policy profile", FILES),
     ("post", "/api/v1/policy/test"): ("policy test", FILES),
     ("delete", "/api/v1/policy/{name}"): ("policy retire", FILES),
     ("post", "/api/v1/reviews/{review}/close"): (

@@ -117,6 +117,8 @@ def _change(change: Change, given: Spec, services: Sequence[Service]) -> dict[st
         "emergency": False,
         "first_step_percent": production[0],
         "largest_step_percent": max(rises),
+        "behind_flag": given.strategy == "ramp" and all(stage.target.kind == "flag" for stage in given.stages),
+        "automated_rollback": not impact.irreversible and given.rollback is not None,
         "has_mitigation": given.mitigation is not None,
         "impact": {
             "users_percent": impact.users_percent,

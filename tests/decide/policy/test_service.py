@@ -23,7 +23,7 @@ from airboss.decide.policy import (
     reasons,
     sentence,
 )
-from airboss.kernel.errors import Forbidden, Invalid, NotFound
+from airboss.kernel.errors import Forbidden, Invalid, NotFound, Refused
 from airboss.kernel.ids import Ids
 from airboss.people.access import SYSTEM, Actor, Role
 from airboss.records.journal import Journal
@@ -196,7 +196,7 @@ def test_words(policies: Policies) -> None:
     assert "slos[0].budget_left = -0.04" in text
     assert "change.labels = []" in text
     assert "Way out: " in text
-    light = policies.decide(Point.SUBMIT, _facts(change={"kind": "flag-ramp"}))
+    light = policies.decide(Point.SUBMIT, _facts(change={"kind": "flag-ramp", "behind_flag": True}))
     assert sentence(light).startswith("Cleared without a person: behind a flag, reversible")
     assert sentence(policies.decide(Point.START, _facts())).startswith("May be started: medium risk")
 
@@ -210,3 +210,43 @@ def test_ages_and_digests_are_told(policies: Policies) -> None:
     assert told["bundle"].startswith("sha256:")
     assert told["format"] == 1
     assert b'"now":"2026-01-05T09:00:00.000000Z"' in decision.input
+
+
+def test_another_profile_says_first_which_decisions_differ(policies: Policies, store: Store) -> None:
+    """A dry run changes nothing; the move puts the one pack of that name in force, and a restart leaves it there."""
+    policies.seed()
+    ramp = {"kind": "flag-ramp", "behind_flag": True}
+    for subject, change in (("chg_ramp", ramp), ("chg_high", {"impact": {"reversible": False}})):
+        decision = policies.decide(Point.SUBMIT, _facts(change=change))
+        with store.write() as tx:
+            policies.record(tx, decision, subject=subject)
+
+    tried = policies.choose_profile("beginner", actor=ADMIN, dry_run=True)
+    assert (tried.before, tried.after, tried.judged) == ("intermediate", "beginner", 2)
+    [flip] = tried.flips
+    assert (flip.subject, flip.before, flip.after, flip.tier_after) == ("chg_ramp", "allow", "pending", "medium")
+    with store.read() as connection:
+        assert policies.profile(connection) == "intermediate"
+
+    assert policies.choose_profile("beginner", actor=ADMIN).outcome == "changed"
+    assert policies.seed() is None
+    with store.read() as connection:
+        assert policies.profile(connection) == "beginner"
+        assert len(policies.packs(connection)) == 1
+    assert policies.decide(Point.SUBMIT, _facts(change=ramp)).tier.value == "medium"
+
+
+def test_a_profile_takes_nobodys_own_pack_away(policies: Policies, store: Store) -> None:
+    """Somebody's own pack of the name stays until they retire it; an unknown profile and an engineer are refused."""
+    policies.put_pack(default_bytes() + b"\n# ours\n", "own.yaml", actor=ADMIN)
+    with pytest.raises(Refused, match="is your own"):
+        policies.choose_profile("regulated", actor=ADMIN)
+    with pytest.raises(NotFound, match="no profile"):
+        policies.choose_profile("strict", actor=ADMIN)
+    with pytest.raises(Forbidden):
+        policies.choose_profile("regulated", actor=ENGINEER)
+    policies.retire_pack("airboss-default", actor=ADMIN)
+    assert policies.seed() is None, "what people retired stays retired"
+    assert policies.choose_profile("regulated", actor=ADMIN).before is None
+    with store.read() as connection:
+        assert policies.profile(connection) == "regulated"

@@ -19,7 +19,7 @@ from airboss.people.access import Action, Actor, Scope, require
 from airboss.records.journal import Fact, Journal
 from airboss.records.store import Instant, Store, Tx, metadata
 
-TYPES: Final = ("ci",)
+TYPES: Final = ("ci", "staging")
 """Kinds of evidence policy can read."""
 
 evidence = Table(

@@ -37,9 +37,17 @@ if TYPE_CHECKING:
         Tier,
         ruling_json,
     )
-    from airboss.decide.policy.packs import DEFAULT_SOURCE, default_bytes, default_pack, parse, parse_all
+    from airboss.decide.policy.packs import (
+        DEFAULT_SOURCE,
+        PROFILES,
+        default_bytes,
+        default_pack,
+        parse,
+        parse_all,
+        profile_pack,
+    )
     from airboss.decide.policy.repo import StoredDecision, StoredPack, pack_digests
-    from airboss.decide.policy.service import Policies, Replay
+    from airboss.decide.policy.service import Flip, Policies, ProfileMove, Replay
     from airboss.decide.policy.tables import policy_bundle, policy_decision, policy_pack
     from airboss.decide.policy.trial import CaseResult, PackReport, Problem, check, test
     from airboss.decide.policy.vocabulary import SCHEMA, WrongFact, fixture, masked_input, overlay, schema
@@ -52,10 +60,10 @@ _ROOMS: Final = {
         "ApprovalNeed Bundle Decision Denial EvidenceNeed Fired Layer Mode Notice Obligate Outcome Pack Point Rule "
         "Ruling Schedule Seats Tier ruling_json"
     ),
-    "packs": "DEFAULT_SOURCE default_bytes default_pack parse parse_all",
+    "packs": "DEFAULT_SOURCE PROFILES default_bytes default_pack parse parse_all profile_pack",
     "repo": "StoredDecision StoredPack pack_digests",
     "vocabulary": "SCHEMA WrongFact fixture masked_input overlay schema",
-    "service": "Policies Replay",
+    "service": "Flip Policies ProfileMove Replay",
     "tables": "policy_bundle policy_decision policy_pack",
     "trial": "CaseResult PackReport Problem check test",
 }
@@ -63,6 +71,7 @@ _HOME: Final = {name: room for room, names in _ROOMS.items() for name in names.s
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "PROFILES",
     "SCHEMA",
     "ApprovalNeed",
     "Bundle",
@@ -73,6 +82,7 @@ __all__ = [
     "EvidenceNeed",
     "Explanation",
     "Fired",
+    "Flip",
     "InlineEngine",
     "Layer",
     "Mode",
@@ -85,6 +95,7 @@ __all__ = [
     "Policies",
     "PolicyEngine",
     "Problem",
+    "ProfileMove",
     "Replay",
     "Rule",
     "Ruling",
@@ -109,6 +120,7 @@ __all__ = [
     "policy_bundle",
     "policy_decision",
     "policy_pack",
+    "profile_pack",
     "reasons",
     "rule_on",
     "ruling_json",

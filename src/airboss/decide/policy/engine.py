@@ -199,15 +199,18 @@ class WorkerEngine:
         return code
 
 
-def rule_on(engine: PolicyEngine, bundle: Bundle, data: bytes) -> Ruling:
-    """Return the ruling on masked input bytes. Whatever happens to the engine, there is one, and then it blocks."""
+def rule_on(engine: PolicyEngine, bundle: Bundle, data: bytes, *, alone: bool = False) -> Ruling:
+    """Return the ruling on masked input bytes. Whatever happens to the engine, there is one, and then it blocks.
+
+    `alone`: the bundle is one pack on trial (see `combine`).
+    """
     facts = json.loads(data)
     point = Point(facts["point"])
     try:
         answer = engine.judge(bundle, data)
     except EngineFailed as failed:
         return engine_failed(point, str(failed))
-    return combine(bundle.rules, answer, point=point, facts=facts)
+    return combine(bundle.rules, answer, point=point, facts=facts, alone=alone)
 
 
 def _exchange(process: subprocess.Popen[bytes], frame: bytes, until: float) -> bytes:

@@ -33,7 +33,7 @@ from airboss.decide.policy.model import (
 )
 from airboss.decide.policy.vocabulary import EVIDENCE, WrongFact, fixture, masked_input, overlay
 from airboss.kernel.clock import parse_rfc3339
-from airboss.kernel.errors import Invalid
+from airboss.kernel.errors import Invalid, NotFound
 from airboss.kernel.ids import NAME
 from airboss.kernel.yaml import Document, load_documents, load_one
 
@@ -108,18 +108,42 @@ def read_pack(document: Document) -> Pack:
     )
 
 
+PROFILES: Final[Mapping[str, str]] = {
+    "beginner": "beginner.yaml",
+    "intermediate": "default.yaml",
+    "advanced": "advanced.yaml",
+    "regulated": "regulated.yaml",
+}
+"""The packs that ship with Airboss, by profile; all have one name, so that exactly one of them is in force."""
+SHIPPED: Final = "airboss:"
+"""Marks the source of a shipped pack: an upgrade may replace it."""
+DEFAULT_SOURCE: Final = f"{SHIPPED}{PROFILES['intermediate']}"
+"""Source of the shipped pack an empty store gets."""
+
+
 def default_pack() -> Pack:
-    """Return the pack that ships with Airboss."""
-    return parse(default_bytes(), DEFAULT_SOURCE)
+    """Return the pack that ships with Airboss and is in force when nothing else is said."""
+    return profile_pack("intermediate")
 
 
 def default_bytes() -> bytes:
-    """Return the bytes of the pack that ships with Airboss."""
-    return files("airboss.decide.policy").joinpath("packs/default.yaml").read_bytes()
+    """Return the bytes of that pack."""
+    return profile_pack("intermediate").data
 
 
-DEFAULT_SOURCE: Final = "airboss:default.yaml"
-"""Source of the shipped pack; `airboss:` marks what an upgrade may replace."""
+def profile_pack(profile: str) -> Pack:
+    """Return the shipped pack of a profile. Raises NotFound with the profiles there are."""
+    if profile not in PROFILES:
+        raise NotFound(
+            f"there is no profile {profile[:60]!r}", code="profile-unknown", way_out=f"use {', '.join(PROFILES)}"
+        )
+    name = PROFILES[profile]
+    return parse(files("airboss.decide.policy").joinpath(f"packs/{name}").read_bytes(), f"{SHIPPED}{name}")
+
+
+def profile_of(source: str) -> str | None:
+    """Return the profile a pack with this source is, or None for one that people wrote."""
+    return next((profile for profile, name in PROFILES.items() if source == f"{SHIPPED}{name}"), None)
 
 
 class _Fields:

@@ -159,16 +159,23 @@ def decisions(
         query = query.where(policy_decision.c.id == decision_id)
     if subject is not None:
         query = query.where(policy_decision.c.subject == subject)
-    return [
-        StoredDecision(
-            id=row.id,
-            subject=row.subject,
-            point=row.point,
-            outcome=row.outcome,
-            bundle=row.bundle,
-            at=row.at,
-            input=row.input,
-            body=json.loads(row.body),
-        )
-        for row in connection.execute(query)
-    ]
+    return [_decision(row) for row in connection.execute(query)]
+
+
+def recent_decisions(connection: Connection, *, limit: int) -> list[StoredDecision]:
+    """Return the newest decisions, newest first. One query."""
+    query = sa.select(policy_decision).order_by(policy_decision.c.at.desc(), policy_decision.c.id.desc()).limit(limit)
+    return [_decision(row) for row in connection.execute(query)]
+
+
+def _decision(row: Any) -> StoredDecision:
+    return StoredDecision(
+        id=row.id,
+        subject=row.subject,
+        point=row.point,
+        outcome=row.outcome,
+        bundle=row.bundle,
+        at=row.at,
+        input=row.input,
+        body=json.loads(row.body),
+    )

@@ -55,8 +55,14 @@ def risk_of(fired: Iterable[Mapping[str, Any]], *, in_error: bool) -> dict[str, 
     return {"tier": max(tiers, key=lambda tier: tier.rank).value, "score": score}
 
 
-def combine(rules: Sequence[Rule], answer: Mapping[str, Any], *, point: Point, facts: Mapping[str, Any]) -> Ruling:
-    """Add up what the engine answered (`Program.judge`) about these rules, for facts (the masked input, parsed)."""
+def combine(
+    rules: Sequence[Rule], answer: Mapping[str, Any], *, point: Point, facts: Mapping[str, Any], alone: bool = False
+) -> Ruling:
+    """Add up what the engine answered (`Program.judge`) about these rules, for facts (the masked input, parsed).
+
+    `alone`: the rules are one pack on trial, and asking people or evidence is answer enough; in force, somebody above says
+    who may clear.
+    """
     told = [(rules[item["rule"]], item) for item in answer["answers"]]
     enforced = [(rule, item) for rule, item in told if rule.mode is Mode.ENFORCE]
     held = [(rule, item) for rule, item in enforced if "error" not in item]
@@ -66,7 +72,9 @@ def combine(rules: Sequence[Rule], answer: Mapping[str, Any], *, point: Point, f
     approvals = _approvals(_of(held, RequireApproval))
     evidence = _evidence(_of(held, RequireEvidence), facts)
     outcome = Outcome.PENDING if approvals or any(not need.met for need in evidence) else Outcome.ALLOW
-    if not denials and point in {Point.SUBMIT, Point.APPROVE} and (unclear := _unclear(held, tier, point)):
+    asks = alone and outcome is Outcome.PENDING
+    early = point in {Point.SUBMIT, Point.APPROVE}
+    if not denials and early and not asks and (unclear := _unclear(held, tier, point)):
         denials.append(unclear)
     if denials:
         outcome = Outcome.BLOCK

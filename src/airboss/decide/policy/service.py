@@ -16,13 +16,13 @@ from airboss.decide.policy import repo
 from airboss.decide.policy.engine import EngineFailed, PolicyEngine, rule_on
 from airboss.decide.policy.explanation import Explanation, explain, to_clear, without_engine
 from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, read_ruling, ruling_json
-from airboss.decide.policy.packs import DEFAULT_SOURCE, default_bytes, parse, read_pack
+from airboss.decide.policy.packs import default_pack, parse, profile_of, profile_pack, read_pack
 from airboss.decide.policy.repo import StoredDecision, StoredPack
 from airboss.decide.policy.trial import refusal, try_pack
-from airboss.decide.policy.vocabulary import masked_input
+from airboss.decide.policy.vocabulary import SCHEMA, masked_input
 from airboss.kernel.canonical import Json, digest, digest_bytes
 from airboss.kernel.clock import Clock, rfc3339
-from airboss.kernel.errors import Invalid, NotFound
+from airboss.kernel.errors import Invalid, NotFound, Refused
 from airboss.kernel.ids import FactId, Ids
 from airboss.people.access import SYSTEM, Action, Actor, require
 from airboss.records.journal import Fact, Journal
@@ -31,6 +31,9 @@ from airboss.records.store import Store, Tx
 _LOCK: Final = "policy"
 """Row that orders changes of the bundle: two packs put in force at once must not each miss the other."""
 _KEPT: Final = 8
+DEFAULT_PROFILE: Final = "intermediate"
+REPLAYED: Final = 200
+"""Decisions judged again before a profile is changed, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,31 @@ class Replay:
     ruling: Ruling
     same: bool
     """Whether outcome, risk, rules, words and values all came out as they did then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A recorded decision that would come out otherwise: outcome and tier then, and by the other packs."""
+
+    decision: str
+    subject: str
+    point: str
+    before: str
+    after: str
+    tier_before: str
+    tier_after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileMove:
+    """A move to another profile: what was in force, what is, and which of the newest decisions differ by it."""
+
+    before: str | None
+    after: str
+    outcome: str
+    judged: int
+    not_comparable: int
+    flips: tuple[Flip, ...]
 
 
 class Policies:
@@ -70,16 +98,81 @@ class Policies:
     # -- packs ---------------------------------------------------------------------------------------------------
 
     def seed(self) -> Applied | None:
-        """Put the shipped pack in force if there is none of its name, or an older shipped one. Returns what it did.
+        """Put the shipped pack in force if there is none of its name, or a newer one of its profile. Returns what it did.
 
-        A pack of that name which people have put in force is theirs and stays. Called once at start.
+        A pack of that name which people have put in force is theirs and stays, and one they retired stays retired. Called
+        once at start.
         """
-        shipped = parse(default_bytes(), DEFAULT_SOURCE)
         with self._store.read() as connection:
-            held = repo.packs(connection, active=None, name=shipped.name)
-        if held and (held[-1].source != DEFAULT_SOURCE or held[-1].digest == shipped.digest):
+            held = repo.packs(connection, active=None, name=default_pack().name)
+        last = held[-1] if held else None
+        profile = DEFAULT_PROFILE if last is None else profile_of(last.source)
+        if profile is None or (last is not None and not last.active):
+            return None
+        shipped = profile_pack(profile)
+        if last is not None and last.digest == shipped.digest:
             return None
         return self._put(shipped, actor=SYSTEM)
+
+    def profile(self, connection: Connection) -> str | None:
+        """Return the shipped profile in force; None when people's own pack, or none, stands in its place. One query."""
+        held = repo.packs(connection, name=default_pack().name)
+        return profile_of(held[0].source) if held else None
+
+    def choose_profile(self, name: str, *, actor: Actor, dry_run: bool = False) -> ProfileMove:
+        """Put another shipped profile in force, after judging the newest decisions again by it.
+
+        A dry run only judges. Raises Forbidden, NotFound (no such profile), or Refused when the pack in force is people's
+        own: it is not overwritten.
+        """
+        require(actor, Action.POLICY_APPLY)
+        wanted = profile_pack(name)
+        with self._store.read() as connection:
+            held = repo.packs(connection, name=wanted.name)
+            packs = [pack for pack in self.active_bundle(connection).packs if pack.name != wanted.name]
+            recent = repo.recent_decisions(connection, limit=REPLAYED)
+        if held and profile_of(held[0].source) is None:
+            raise Refused(
+                f"the pack {wanted.name} in force is your own ({held[0].source}), and a profile would overwrite it",
+                code="own-pack",
+                way_out=f"keep its file and retire it first: airboss policy retire {wanted.name}",
+            )
+        before = profile_of(held[0].source) if held else None
+        bundle = Bundle(packs=(*packs, wanted))
+        flips, judged, apart = self._flips(recent, bundle)
+        applied = None if dry_run else self._put(wanted, actor=actor)
+        return ProfileMove(
+            before=before,
+            after=name,
+            outcome="would be changed" if applied is None else applied.outcome,
+            judged=judged,
+            not_comparable=apart,
+            flips=tuple(flips),
+        )
+
+    def _flips(self, recent: list[StoredDecision], bundle: Bundle) -> tuple[list[Flip], int, int]:
+        """Return which recorded decisions come out otherwise by a bundle, how many were judged, and how many cannot be."""
+        flips: list[Flip] = []
+        judged = apart = 0
+        for then in recent:
+            if json.loads(then.input).get("schema") != SCHEMA:
+                apart += 1  # its facts are of an older kind: a rule would err over what nobody could say then
+                continue
+            judged += 1
+            now = rule_on(self._aside, bundle, then.input)
+            if (then.outcome, then.body["tier"]) != (now.outcome.value, now.tier.value):
+                flips.append(
+                    Flip(
+                        decision=then.id,
+                        subject=then.subject,
+                        point=then.point,
+                        before=then.outcome,
+                        after=now.outcome.value,
+                        tier_before=then.body["tier"],
+                        tier_after=now.tier.value,
+                    )
+                )
+        return flips, judged, apart
 
     def put_pack(self, data: bytes, source: str, *, actor: Actor) -> Applied:
         """Put a pack in force: it is parsed, compiled and tested first, and the same content again records nothing.

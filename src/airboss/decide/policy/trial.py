@@ -160,7 +160,7 @@ def _too_heavy(pack: Pack, bundle: Bundle, engine: PolicyEngine) -> Problem | No
 
 
 def _run(case: Case, bundle: Bundle, engine: PolicyEngine) -> CaseResult:
-    ruling = rule_on(engine, bundle, masked_input(case.at, overlay(fixture(), case.input)))
+    ruling = rule_on(engine, bundle, masked_input(case.at, overlay(fixture(), case.input)), alone=True)
     return CaseResult(name=case.name, place=case.place, faults=tuple(_faults(case, ruling)), ruling=ruling)
 
 

@@ -18,7 +18,7 @@ from airboss.kernel.canonical import canonical
 from airboss.kernel.clock import parse_rfc3339, rfc3339
 from airboss.kernel.errors import Invalid
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the input, stored in it. A rule that reads fields a stored input did not have cannot be compared."""
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -50,6 +50,8 @@ MESSAGES: Final[Mapping[str, Mapping[str, Field]]] = {
         "first_step_percent": Field("number", "exposure of the first production step, percent"),
         "largest_step_percent": Field("number", "largest rise of exposure in one production step, percent points"),
         "rollback_window_s": Field("number", "seconds for which the way back stays open"),
+        "behind_flag": Field("truth", "whether all of it is behind flags, raised step by step"),
+        "automated_rollback": Field("truth", "whether it takes itself back when it harms, and can be taken back whole"),
         "has_mitigation": Field("truth", "whether something else than a rollback can stop the harm"),
     },
     "Impact": {
@@ -83,7 +85,10 @@ MESSAGES: Final[Mapping[str, Mapping[str, Field]]] = {
         "burn": Field("number", "burn rate over the last hour; 1 spends the budget exactly in its window"),
         "target": Field("number", "the objective, such as 0.999"),
     },
-    "Evidence": {"ci": Field("Ci", "the last build of the artifact")},
+    "Evidence": {
+        "ci": Field("Ci", "the last build of the artifact"),
+        "staging": Field("Ci", "the last test of exactly this in staging"),
+    },
     "Ci": {
         "green": Field("truth", "whether it passed"),
         "age_s": Field("number", "seconds since it ended"),
@@ -295,12 +300,14 @@ _FIXTURE: Final[Mapping[str, Any]] = {
         "first_step_percent": 1.0,
         "largest_step_percent": 50.0,
         "rollback_window_s": 259200.0,
+        "behind_flag": False,
+        "automated_rollback": False,
         "has_mitigation": True,
     },
     "services": [{"name": "shop", "tier": "standard", "stateful": False, "owner": "shop-team"}],
     "slos_known": True,
     "slos": [{"name": "shop-availability", "service": "shop", "budget_left": 0.8, "burn": 0.5, "target": 0.999}],
-    "evidence": {"ci": {"green": True, "age_s": 600.0}},
+    "evidence": {"ci": {"green": True, "age_s": 600.0}, "staging": {"green": True, "age_s": 600.0}},
     "calendar": {"frozen": False, "freeze": "", "reason": "", "opens_at": ""},
     "actor": {"id": "usr_01kq3z8x5wf6vtd0c1m2n3p4q5", "name": "dev-a", "kind": "person", "role": "engineer"},
     "history": {"service_failures_30d": 0, "last_failed_digest_same": False},

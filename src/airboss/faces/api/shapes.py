@@ -46,6 +46,13 @@ class Reason(Shape):
     reason: Prose = Field(examples=["the supplier postponed"])
 
 
+class ChooseProfile(Shape):
+    """Another shipped profile of policy; a dry run only says what it would change."""
+
+    profile: str = Field(max_length=60, examples=["regulated"])
+    dry_run: bool = False
+
+
 class CastVote(Shape):
     verdict: Literal["approve", "reject", "ask", "abstain", "comment"]
     seen: Line = Field(description="the digest of the change the voter looked at: `digest` of the change")

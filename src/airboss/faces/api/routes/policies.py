@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 
-from airboss.decide.policy import PackReport, WorkerEngine, check, schema, test
+from airboss.decide.policy import PROFILES, PackReport, WorkerEngine, check, schema, test
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import NameIn
@@ -31,6 +32,20 @@ def policy_schema(caller: Caller) -> dict[str, Any]:
     """List what a rule may read."""
     require(caller, Action.POLICY_READ)
     return {"items": [{"field": field, "type": kind, "meaning": meaning} for field, kind, meaning in schema()]}
+
+
+@router.get("/policy/profile")
+def show_profile(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """Say which shipped profile is in force, and which there are."""
+    require(caller, Action.POLICY_READ)
+    with house.store.read() as connection:
+        return {"profile": house.policies.profile(connection), "profiles": list(PROFILES)}
+
+
+@router.post("/policy/profile")
+def choose_profile(house: HouseHere, caller: Caller, given: shapes.ChooseProfile) -> dict[str, Any]:
+    """Put another shipped profile in force, and say which of the newest decisions come out otherwise by it."""
+    return asdict(house.policies.choose_profile(given.profile, actor=caller, dry_run=given.dry_run))
 
 
 @router.post("/policy/check")

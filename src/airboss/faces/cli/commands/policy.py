@@ -9,6 +9,7 @@ import typer
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, ChangeName, Files, answer, api
 from airboss.faces.cli.screen import console, emit, marked, say, table
+from airboss.faces.cli.words import short_id
 
 if TYPE_CHECKING:
     from airboss.decide.policy import PackReport
@@ -125,6 +126,46 @@ def list_(as_json: AsJson = False) -> None:
         give="Pack",
     )
     say(f"bundle {found['bundle']}")
+
+
+@app.command("profile")
+def profile(
+    name: Annotated[
+        str | None, typer.Argument(metavar="PROFILE", help="beginner, intermediate, advanced or regulated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would differ, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which shipped profile is in force, or put another in force.
+
+    The newest decisions are judged again by it first, and those that come out otherwise are listed.
+    """
+    if name is None:
+        found = api().get("/policy/profile")
+        if as_json:
+            emit(found)
+        else:
+            say(
+                f"in force: {found['profile'] or 'a pack of your own, or none'}; there are {', '.join(found['profiles'])}"
+            )
+        return
+    found = api().post("/policy/profile", {"profile": name, "dry_run": dry_run})
+    if as_json:
+        emit(found)
+        return
+    rows = [
+        (
+            short_id(one["subject"]),
+            one["point"],
+            f"{one['before']} ({one['tier_before']})",
+            f"{one['after']} ({one['tier_after']})",
+        )
+        for one in found["flips"]
+    ]
+    table(("Change", "At", "Was", "Would be"), rows, empty="No recorded decision comes out otherwise.", give="Was")
+    apart = f", {found['not_comparable']} of an older kind not comparable" if found["not_comparable"] else ""
+    say(f"{found['judged']} decisions judged again{apart}")
+    say(f"{found['before'] or 'no profile'} -> {found['after']}: {found['outcome']}")
 
 
 @app.command()
