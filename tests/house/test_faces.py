@@ -66,13 +66,14 @@ ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promot
 ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate", "analysis replay"),
     *("audit checkpoint", "audit export", "audit key", "audit pack"),
-    *("change facts", "change list", "change show", "change watch"),
+    *("change facts", "change list", "change show", "change traces", "change watch"),
     *(
         "flag export",
         "flag list",
         "flag show",
         "policy explain",
         "policy list",
+        "telemetry check",
         "token list",
         "user list",
         "version list",

@@ -125,20 +125,20 @@ def test_coverage_rows_come_back_by_source(buckets: SqlBucketStore) -> None:
 
 def test_old_buckets_are_rolled_up_and_then_dropped(buckets: SqlBucketStore) -> None:
     """Plain buckets become 5-minute ones with the same sums, without bins; changes and coverage go after their time."""
+    recent = dict.fromkeys(("change_before_us", "plain_before_us", "coverage_before_us", "exemplar_before_us"), 0)
+    recent["fine_before_us"] = 700 * SECOND
     source = buckets.begin("ing_a", 0)
     rows = [bucket(start_us=number * 10 * SECOND) for number in range(90)]
     chunk = SubjectChunk(change_id=CHANGE, scope=9, marks=b"12345678")
     buckets.flush(flush(source, *rows, bucket(CANARY), subjects=(chunk,)))
-    assert (
-        buckets.prune(fine_before_us=700 * SECOND, change_before_us=0, plain_before_us=0, coverage_before_us=0) == 120
-    )
+    assert buckets.prune(**recent) == 120
     assert buckets.sums(CART, 0, DAY) == (270, 90)
     assert [row.start_us // SECOND for _, row in buckets.buckets([CART], 300 * SECOND, 0, DAY)] == [0, 300]
     assert len(buckets.buckets([CART], 10 * SECOND, 0, DAY)) == 30
     assert buckets.buckets([CART], 300 * SECOND, 0, DAY)[0][1].detail is None
-    assert buckets.prune(fine_before_us=700 * SECOND, change_before_us=0, plain_before_us=0, coverage_before_us=0) == 0
+    assert buckets.prune(**recent) == 0
     assert len(buckets.buckets([CANARY], 2 * SECOND, 0, DAY)) == 1
-    buckets.prune(fine_before_us=DAY, change_before_us=DAY, plain_before_us=DAY, coverage_before_us=DAY)
+    buckets.prune(**dict.fromkeys(recent, DAY))
     assert buckets.sums(CART, 0, DAY) == (0, 0)
     assert buckets.buckets([CANARY], 2 * SECOND, 0, DAY) == []
     assert buckets.subjects(CHANGE) == []

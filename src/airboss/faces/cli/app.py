@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from airboss.faces.cli.commands import analysis, audit, change, flags, local, people, policy, server, signing
+from airboss.faces.cli.commands import analysis, audit, change, flags, local, people, policy, server, signing, telemetry
 from airboss.faces.cli.exit_codes import Exit, table
 from airboss.faces.cli.options import WAY
 from airboss.faces.cli.problems import Problem, tell
@@ -67,6 +67,7 @@ app.add_typer(people.users, name="user")
 app.add_typer(people.tokens, name="token")
 app.add_typer(audit.app, name="audit")
 app.add_typer(analysis.analysis, name="analysis")
+app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(local.ids, name="id")
 app.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})(local.exec_)
 

@@ -17,6 +17,7 @@ from airboss.faces.reads.review import blocked_view, review_view
 from airboss.faces.reads.rollout import rollout_view, series_view
 from airboss.faces.reads.services import coverage_view, service_page_view, service_view, services_view
 from airboss.faces.reads.standing import exposed, forecast_view, waiting_for
+from airboss.faces.reads.telemetry import exemplars_view, telemetry_view
 from airboss.faces.reads.windows import calendar_view
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "conflicts",
     "course_view",
     "coverage_view",
+    "exemplars_view",
     "explanation_view",
     "exposed",
     "fact_view",
@@ -52,6 +54,7 @@ __all__ = [
     "service_view",
     "services_view",
     "summary",
+    "telemetry_view",
     "token_view",
     "tokens_view",
     "waiting_for",

@@ -102,6 +102,7 @@ def _covered(one: Coverage, now: datetime) -> dict[str, Any]:
         "unknown": one.unknown,
         "none": one.none,
         "late": one.late,
+        "far_off": one.far_off,
         "refused": one.refused,
         "newest_age_s": max(0.0, (now - one.newest_received).total_seconds()),
     }

@@ -146,6 +146,7 @@ class IngestApp:
                 change_before_us=to_micros(now - kept.changes_kept),
                 plain_before_us=to_micros(now - kept.plain_kept),
                 coverage_before_us=to_micros(now - kept.coverage_kept),
+                exemplar_before_us=to_micros(now - kept.exemplars_kept),
             )
         except AirbossError as fault:
             _log.warning("telemetry prune: %s", fault)

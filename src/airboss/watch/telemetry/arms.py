@@ -20,6 +20,7 @@ from airboss.watch.telemetry.cells import (
     CellKey,
     Cells,
 )
+from airboss.watch.telemetry.exemplars import Exemplars
 from airboss.watch.telemetry.exposures import ExposureTable
 from airboss.watch.telemetry.model import GROUP_FIELDS, NUM_BINS, Ints
 from airboss.watch.telemetry.subjects import Flags, Marks, SubjectSet, marks_of
@@ -31,6 +32,7 @@ class Spans:
 
     place: Ints
     end_us: Ints
+    duration_us: Ints
     bins: Ints
     bad: Flags
     sane: Flags
@@ -75,9 +77,10 @@ class _Firsts:
 class ArmCounter:
     """Adds exposed spans to the open cells of their arms."""
 
-    def __init__(self, cells: Cells, subjects: SubjectSet) -> None:
+    def __init__(self, cells: Cells, subjects: SubjectSet, exemplars: Exemplars) -> None:
         self._cells = cells
         self._subjects = subjects
+        self._exemplars = exemplars
 
     def add(self, table: ExposureTable, spans: Spans, exposed: Exposed, now_us: int) -> None:
         """Count exposed spans; those that come after their bucket was sealed are counted as late only."""
@@ -88,6 +91,8 @@ class ArmCounter:
             exposed, bucket_us = exposed.only(~late), bucket_us[~late]
         if len(exposed.row):
             self._add_counts(table, spans, exposed, bucket_us)
+            took = spans.bad[exposed.row], spans.duration_us[exposed.row], spans.end_us[exposed.row]
+            self._exemplars.look(table, exposed.force, exposed.arm, exposed.row, took)
 
     def _add_late(self, series: Ints, bucket_us: Ints) -> None:
         keys = [CellKey(number, start) for number, start in zip(series.tolist(), bucket_us.tolist(), strict=True)]

@@ -221,6 +221,10 @@ class Cells:
             self._series_list.append(series)
         return number
 
+    def series(self, number: int) -> Series:
+        """Return the series of a number."""
+        return self._series_list[number]
+
     def change_number(self, change_id: str) -> int:
         """Return the number a change's subjects are owned by."""
         return self._change_numbers.setdefault(change_id, len(self._change_numbers))

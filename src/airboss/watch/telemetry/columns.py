@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -21,6 +21,12 @@ LONGEST_CHANGE_ID: Final = 90
 MOST_EXPOSURES: Final = 16
 """Elements one span may carry; a longer array is malformed."""
 SUBJECT_LETTERS: Final = 16
+LONGEST_SHOWN: Final = 120
+SHOWN_ATTRIBUTES: Final = (
+    *("http.request.method", "http.route", "http.response.status_code", "error.type", "rpc.system", "rpc.service"),
+    *("rpc.method", "rpc.grpc.status_code", "messaging.system", "messaging.operation.name", "db.system.name"),
+)
+"""Attributes of an exemplar that are kept. None says who somebody is; addresses and queries are not among them."""
 _ARMS: Final = {exposure.CANARY.encode(): 0, exposure.BASELINE.encode(): 1}
 _GROUPS: Final = {b"%d" % number: number for number in range(NUM_GROUPS)}
 
@@ -44,6 +50,11 @@ class Origin(NamedTuple):
 NOBODY: Final = Origin(UNKNOWN, UNKNOWN, ())
 
 
+def shown(text: str) -> str:
+    """Return a text as it is kept of an exemplar: on one line, and no longer than `LONGEST_SHOWN`."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_SHOWN])
+
+
 def origin(attributes: Mapping[str, str]) -> Origin:
     """Return who made an item. Of aliases for environment and pod the first one present wins; changes are all kept."""
     environment = next((attributes[key] for key in ENVIRONMENT_ATTRIBUTES if attributes.get(key)), UNKNOWN)
@@ -64,6 +75,15 @@ class Evaluation(NamedTuple):
     flag: str
     variant: str
     key: str
+
+
+class Detail(NamedTuple):
+    """What is shown of one span: IDs in hex, its name, and attributes of the short list `SHOWN_ATTRIBUTES`."""
+
+    trace_id: str
+    span_id: str
+    name: str
+    attributes: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -90,6 +110,8 @@ class Columns:
     malformed: list[int] = field(default_factory=list)
     evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
     """What the plain OpenTelemetry hook said, by root span."""
+    details: Callable[[Sequence[int]], Mapping[int, Detail]] | None = field(default=None, compare=False)
+    """Reads root spans (by row, in order) a second time, for what is shown of them."""
 
     def expose(self, element: bytes) -> None:
         """Add an element `<change_id>/<canary|baseline>/<group 0-99>/<subject: 16 hex>` to the root span that is added

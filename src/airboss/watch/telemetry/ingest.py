@@ -7,7 +7,7 @@ requests.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -32,6 +32,7 @@ from airboss.watch.telemetry.cells import (
     MinuteKey,
 )
 from airboss.watch.telemetry.columns import SUBJECT_LETTERS, Columns, Origin
+from airboss.watch.telemetry.exemplars import Exemplars
 from airboss.watch.telemetry.exposures import ExposureTable
 from airboss.watch.telemetry.model import (
     NUM_BINS,
@@ -52,6 +53,7 @@ _US: Final = timedelta(microseconds=1)
 ANY_SERVICE: Final = "*"
 """A sender bound to this may write for every service: a collector's token."""
 
+_LONGEST_US: Final = float(2**52)
 _MOST_UNKNOWN: Final = 10_000
 _CACHED_ORIGINS: Final = 10_000
 _NOT_HEX: Final = 255
@@ -87,7 +89,8 @@ class Ingest:
         self._asked: set[str] = set()
         self._unknown: set[str] = set()
         self._origins: dict[Origin, _Placed] = {}
-        self._arms = ArmCounter(self._cells, self._subjects)
+        self._exemplars = Exemplars(self._cells.series)
+        self._arms = ArmCounter(self._cells, self._subjects, self._exemplars)
         self._tracks = Tracks()
         self._flags: dict[tuple[int, str], dict[str, RampedFlag]] = {}
         self._ramps = self._deploys = self._new_table((), 0)
@@ -112,6 +115,7 @@ class Ingest:
         for gone in self._loaded - {row.change_id for row in rows}:
             self._subjects.drop(self._cells.change_number(gone))
             self._loaded.discard(gone)
+        self._exemplars.keep_only(frozenset(row.change_id for row in rows))
         self._known |= known
         self._asked |= self._unknown
         self._unknown.clear()
@@ -142,7 +146,7 @@ class Ingest:
 
     def take(self, *, source: int, at_us: int) -> Flush:
         """Return what moved since the last flush, as whole values. Follow with `confirm` or `restore`."""
-        return self._cells.take(source=source, at_us=at_us)
+        return replace(self._cells.take(source=source, at_us=at_us), exemplars=self._exemplars.take())
 
     def confirm(self, flush: Flush) -> None:
         """A flush is stored: forget what is sealed by it."""
@@ -151,6 +155,7 @@ class Ingest:
     def restore(self, flush: Flush) -> None:
         """A flush may not be stored: everything in it goes into the next one."""
         self._cells.restore(flush)
+        self._exemplars.restore(flush.exemplars)
 
     # -- taking in
 
@@ -171,6 +176,7 @@ class Ingest:
         else:
             far = late = 0
             self._accept_items(columns, placed, allowed, number, minute_us)
+        self._exemplars.settle(columns.details, now_us)
         return _receipt(refused, far, late, sender_service)
 
     def _accept_items(
@@ -200,6 +206,7 @@ class Ingest:
         spans = Spans(
             place=np.array([of.place for of in placed], np.int64)[resource],
             end_us=end_us,
+            duration_us=np.minimum(duration_us, _LONGEST_US).astype(np.int64),
             bins=bin_index(duration_us),
             bad=np.array(columns.bad, np.bool_),
             sane=sane,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
@@ -202,6 +203,25 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exemplar:
+    """One trace worth opening. `why` says what it was kept for; `attributes` are those of a short list, as text."""
+
+    change_id: str
+    arm: Arm
+    why: Literal["failed", "slow"]
+    service: str
+    environment: str
+    attempt: int
+    step: int
+    trace_id: str
+    span_id: str
+    name: str
+    end: datetime
+    duration: timedelta
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """Limits and rhythms. Both processes must agree on widths, lateness and warm-up."""
 
@@ -233,6 +253,8 @@ class TelemetrySettings:
     changes_kept: timedelta = timedelta(days=14)
     plain_kept: timedelta = timedelta(days=100)
     coverage_kept: timedelta = timedelta(days=14)
+    exemplars_kept: timedelta = timedelta(days=7)
+    """Traces are seldom kept for longer where they are opened."""
 
     def __post_init__(self) -> None:
         if self.changes_kept <= self.far_off or self.fine_kept <= self.far_off:

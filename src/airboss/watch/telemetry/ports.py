@@ -104,6 +104,26 @@ class SubjectChunk:
     """uint64, little-endian."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExemplarRow:
+    """One trace worth opening, in one of the few slots its change, arm and kind (`failed` or `slow`) have."""
+
+    change_id: str
+    arm: str
+    why: str
+    slot: int
+    service: str
+    environment: str
+    attempt: int
+    step: int
+    trace_id: str
+    span_id: str
+    name: str
+    end_us: int
+    duration_us: int
+    attributes: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flush:
     """Everything that moved since the last flush, as of `at_us`. Written in one transaction, or not at all."""
@@ -114,6 +134,7 @@ class Flush:
     buckets: Sequence[BucketRow]
     coverage: Sequence[CoverageRow]
     subjects: Sequence[SubjectChunk]
+    exemplars: Sequence[ExemplarRow] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +207,26 @@ class BucketStore(Protocol):
         """Return every series of a change that was ever written."""
         ...
 
+    def services(self) -> frozenset[str]:
+        """Return every service that has a plain series."""
+        ...
+
     def coverage(self, start_us: int, end_us: int, service: str | None) -> Sequence[CoverageRow]:
         """Return minutes with start in [start_us, end_us), each source its own row."""
         ...
 
+    def exemplars(self, change_id: str) -> Sequence[ExemplarRow]:
+        """Return every exemplar kept of a change."""
+        ...
+
     def prune(
-        self, *, fine_before_us: int, change_before_us: int, plain_before_us: int, coverage_before_us: int
+        self,
+        *,
+        fine_before_us: int,
+        change_before_us: int,
+        plain_before_us: int,
+        coverage_before_us: int,
+        exemplar_before_us: int,
     ) -> int:
         """Roll old plain buckets up to 5 minutes, drop what is too old. Return how many rows went."""
         ...

@@ -18,11 +18,13 @@ from airboss.watch.telemetry.model import (
     NUM_GROUPS,
     SIGNALS,
     ActiveExposure,
+    Arm,
     ArmSeries,
     BucketSeries,
     Counts,
     Coverage,
     Delay,
+    Exemplar,
     Ints,
     SealedBlock,
     Signal,
@@ -35,6 +37,7 @@ from airboss.watch.telemetry.ports import (
     BucketRow,
     BucketStore,
     CoverageRow,
+    ExemplarRow,
     Series,
 )
 from airboss.watch.telemetry.rules import Fate, Sealing, alive_us, fate, grid, quantile_us
@@ -195,6 +198,34 @@ class TelemetryReader:
             whole=np.array(whole, np.bool_),
         )
 
+    def exemplars(self, change_id: str, *, attempt: int | None = None) -> tuple[Exemplar, ...]:
+        """Return traces of a change worth opening, of one attempt or of all that are kept: failed ones before slow ones,
+        the newest failed and the slowest first, each trace once an arm.
+        """
+        rows = [row for row in self._store.exemplars(change_id) if attempt is None or row.attempt == attempt]
+        rows.sort(key=lambda row: (row.why, -row.end_us if row.why == "failed" else -row.duration_us))
+        seen: dict[tuple[str, str, str], ExemplarRow] = {}
+        for row in rows:
+            seen.setdefault((row.arm, row.trace_id, row.span_id), row)
+        return tuple(
+            Exemplar(
+                change_id=row.change_id,
+                arm=cast(Arm, row.arm),
+                why="failed" if row.why == "failed" else "slow",
+                service=row.service,
+                environment=row.environment,
+                attempt=row.attempt,
+                step=row.step,
+                trace_id=row.trace_id,
+                span_id=row.span_id,
+                name=row.name,
+                end=from_micros(row.end_us),
+                duration=timedelta(microseconds=row.duration_us),
+                attributes=row.attributes,
+            )
+            for row in seen.values()
+        )
+
     def freshness(self, service: str, environment: str, *, now: datetime) -> datetime | None:
         """Return when the newest span that was counted ended, None when nothing came for a day."""
         name = Series(service=service, environment=environment)
@@ -226,6 +257,10 @@ class TelemetryReader:
             )
             for key, ours in sorted(grouped.items(), key=lambda entry: (*entry[0][:2], SIGNALS.index(entry[0][2])))
         ]
+
+    def services_ever(self) -> frozenset[str]:
+        """Return every service.name of which a request was ever counted."""
+        return self._store.services()
 
     def delay(self, service: str, *, now: datetime, window: timedelta = timedelta(minutes=10)) -> Delay | None:
         """Return how long spans of a service took from their end to our door, None without any."""

@@ -5,7 +5,9 @@ A body is read whole before anything is counted: what cannot be read is refused 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -17,10 +19,13 @@ from airboss.watch.telemetry.columns import (
     KIND_SERVER,
     MOST_EXPOSURES,
     PARENT_IS_REMOTE,
+    SHOWN_ATTRIBUTES,
     STATUS_ERROR,
     Columns,
+    Detail,
     Origin,
     origin,
+    shown,
 )
 from airboss.watch.telemetry.evaluations import MARK, Seen, join, of_events
 from airboss.watch.telemetry.model import Signal
@@ -52,6 +57,8 @@ class ProtobufReader:
         except DecodeError as fault:
             raise _broken(_locate(body, signal), fault) from fault
         columns = Columns()
+        if signal == "traces":
+            columns.details = partial(_details, body)
         for number, resource in enumerate(request.resources):
             columns.origins.append(self._origin(resource.resource, number, signal))
             if signal == "traces":
@@ -111,6 +118,37 @@ def _read_spans(columns: Columns, number: int, scopes: Any) -> int:
     return total
 
 
+def _details(body: bytes, rows: Sequence[int]) -> dict[int, Detail]:
+    """Read a body again, whole, for what is shown of some of its root spans. What does not read is not shown."""
+    wanted, found, row = set(rows), dict[int, Detail](), 0
+    for resource in MESSAGES["WholeTraces"].FromString(body).resources:
+        for scope in resource.scopes:
+            for span in scope.spans:
+                if not _is_root(span):
+                    continue
+                if row in wanted:
+                    with contextlib.suppress(DecodeError):
+                        found[row] = _detail(span)
+                row += 1
+    return found
+
+
+def _detail(span: Any) -> Detail:
+    attributes = {}
+    for name in SHOWN_ATTRIBUTES:
+        data = span.attributes.get(name)
+        if data is not None:
+            value = MESSAGES["AnyValue"].FromString(data)
+            text = value.string or (str(value.integer) if value.integer else "")
+            if text:
+                attributes[name] = shown(text)
+    return Detail(span.trace_id[:16].hex(), span.id[:8].hex(), shown(span.name.decode("utf-8", "replace")), attributes)
+
+
+def _is_root(span: Any) -> bool:
+    return span.kind in _ROOT_KINDS or not span.parent or bool(span.flags & PARENT_IS_REMOTE)
+
+
 def _seen(number: int, scopes: Any) -> Iterator[Seen]:
     """Yield every span of one resource with what was evaluated in it."""
     for scope_number, scope in enumerate(scopes):
@@ -119,8 +157,7 @@ def _seen(number: int, scopes: Any) -> Iterator[Seen]:
                 evaluations = of_events(span.events) if span.events else []
             except DecodeError as fault:
                 raise _broken(_span_place((number, scope_number, span_number)) + ".events", fault) from fault
-            root = span.kind in _ROOT_KINDS or not span.parent or span.flags & PARENT_IS_REMOTE
-            parent = None if root else (span.trace_id, span.parent)
+            parent = None if _is_root(span) else (span.trace_id, span.parent)
             yield Seen((span.trace_id, span.id), parent, evaluations)
 
 

@@ -6,7 +6,9 @@ Unknown fields are ignored, as the specification asks; a field we count that has
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import string
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from airboss.kernel.errors import Invalid
@@ -16,11 +18,14 @@ from airboss.watch.telemetry.columns import (
     KIND_SERVER,
     MOST_EXPOSURES,
     PARENT_IS_REMOTE,
+    SHOWN_ATTRIBUTES,
     STATUS_ERROR,
     Columns,
+    Detail,
     Evaluation,
     Origin,
     origin,
+    shown,
 )
 from airboss.watch.telemetry.evaluations import EVENT, MARK, MOST_EVENTS, Seen, evaluation, join
 from airboss.watch.telemetry.model import Signal
@@ -40,6 +45,8 @@ def read_json(body: bytes, signal: Signal) -> Columns:
     request = _parse(body)
     columns = Columns()
     outer, inner = _LAYERS[signal]
+    if signal == "traces":
+        columns.details = partial(_details, request)
     for number, resource in enumerate(_list(_dict(request, "body"), outer, "")):
         place = f"{outer}[{number}]"
         columns.origins.append(_origin(_dict(resource, place), place))
@@ -100,6 +107,38 @@ def _read_span(columns: Columns, number: int, span: Any, place: str) -> None:
     columns.start_ns.append(start)
     columns.end_ns.append(end)
     columns.bad.append(code == STATUS_ERROR)
+
+
+def _details(request: dict[str, Any], rows: Sequence[int]) -> dict[int, Detail]:
+    """Return what is shown of some root spans of a request that was read before."""
+    wanted, found, row = set(rows), dict[int, Detail](), 0
+    for resource in request.get("resourceSpans") or []:
+        for scope in resource.get("scopeSpans") or []:
+            for span in scope.get("spans") or []:
+                parent, flags = _text(span, "parentSpanId", ""), _number(span, "flags", "")
+                if _is_root(_number(span, "kind", ""), parent, flags):
+                    if row in wanted:
+                        found[row] = _detail(span)
+                    row += 1
+    return found
+
+
+def _detail(span: dict[str, Any]) -> Detail:
+    attributes = {}
+    for pair in _list(span, "attributes", ""):
+        name, value = pair.get("key"), pair.get("value")
+        if name in SHOWN_ATTRIBUTES and isinstance(value, dict):
+            text = value.get("stringValue", value.get("intValue"))
+            if isinstance(text, str | int) and not isinstance(text, bool) and text:
+                attributes[name] = shown(str(text).encode("utf-8", "replace").decode())
+    ids = [span.get(key) if _is_hex(span.get(key)) else "" for key in ("traceId", "spanId")]
+    name = span.get("name")
+    named = shown(name.encode("utf-8", "replace").decode()) if isinstance(name, str) else ""
+    return Detail(str(ids[0])[:32].lower(), str(ids[1])[:16].lower(), named, attributes)
+
+
+def _is_hex(value: Any) -> bool:
+    return isinstance(value, str) and all(letter in string.hexdigits for letter in value)
 
 
 def _is_root(kind: int, parent: str, flags: int) -> bool:

@@ -18,6 +18,7 @@ from airboss.faces.reads import (
     approver_view,
     change_view,
     course_view,
+    exemplars_view,
     explanation_view,
     facts_view,
     list_view,
@@ -227,6 +228,13 @@ def course(
     with house.store.read() as connection:
         told = facts_view(house, connection, found.id)
     return course_view(house, found, gate, courses=courses, told=told, now=house.clock.now())
+
+
+@router.get("/changes/{change}/exemplars")
+def exemplars(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+    """Give traces worth opening of both arms: failed ones first, then the slowest; IDs, name, time and route only."""
+    require(caller, Action.TELEMETRY_READ)
+    return exemplars_view(house, house.changes.get(change, actor=caller))
 
 
 @router.get("/changes/{change}/replay")

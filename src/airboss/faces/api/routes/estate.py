@@ -22,6 +22,7 @@ from airboss.faces.reads import (
     review_view,
     service_page_view,
     services_view,
+    telemetry_view,
 )
 from airboss.kernel.errors import AirbossError
 from airboss.learn.reviews import CloseReview, Given
@@ -129,6 +130,14 @@ def coverage(house: HouseHere, caller: Caller) -> dict[str, Any]:
     """Say how much of each service's telemetry of the last hour names its change."""
     require(caller, Action.TELEMETRY_READ)
     return {"items": coverage_view(house, house.clock.now())}
+
+
+@router.get("/telemetry", tags=["catalog"])
+def telemetry(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """Say of every service of the catalogue whether its telemetry arrives, and what is wrong with it."""
+    require(caller, Action.TELEMETRY_READ)
+    with house.store.read() as connection:
+        return telemetry_view(house, connection, house.clock.now())
 
 
 # -- windows ---------------------------------------------------------------------------------------------------------

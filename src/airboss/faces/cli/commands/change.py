@@ -224,7 +224,7 @@ def facts(change: ChangeName, as_json: AsJson = False) -> None:
 
 @app.command("approval")
 def approval(change: ChangeName, as_json: AsJson = False) -> None:
-    """Show what you weigh before you vote: risk, objectives, findings, reach, way back, conflicts, what changed since."""
+    """Show what you weigh before you vote: risk, reach, way back."""
     id_ = api().change_id(change)
     view = api().get(f"/changes/{id_}/approval")
     api().post(f"/changes/{id_}/looks")
@@ -237,6 +237,26 @@ def approval(change: ChangeName, as_json: AsJson = False) -> None:
         say(line)
     say()
     page(f"/changes/{id_}")
+
+
+@app.command("traces")
+def traces(change: ChangeName, as_json: AsJson = False) -> None:
+    """List traces worth opening: failed, then slowest, of both arms."""
+    found = api().get(f"/changes/{api().change_id(change)}/exemplars")
+    if as_json:
+        emit(found)
+        return
+    rows = [
+        (arm, one["why"], f"{one['duration_ms']:,.0f} ms", one["at"], one["trace_id"], one["name"])
+        for arm in ("canary", "baseline")
+        for one in found[arm]
+    ]
+    table(
+        ("Arm", "Why", "Took", "At", "Trace", "Span"),
+        rows,
+        empty="No trace is kept of this change: they are kept while it is in flight, and for a week",
+        give="Trace",
+    )
 
 
 # -- deciding ------------------------------------------------------------------------------------------------------
@@ -262,7 +282,7 @@ def comment(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What you have to say.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say something about a change people are asked about, without deciding."""
+    """Say something about a change, without deciding."""
     _vote(change, "comment", text, as_json=as_json)
 
 
@@ -314,7 +334,7 @@ def abort(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once it is ordered.")] = False,
     as_json: AsJson = False,
 ) -> int | None:
-    """Stop a change: call it off, or take it back where it is exposed."""
+    """Stop a change: call it off, or take it back if exposed."""
     return _order(change, "abort", reason, as_json=as_json, no_wait=no_wait)
 
 

@@ -91,7 +91,7 @@ def explain(
     every: Annotated[bool, typer.Option("--all", help="List the rules that stayed quiet too.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Explain what policy decided about a change, and what would clear what stands in the way.
+    """Explain what policy decided, and what would clear the way.
 
     Ends with 3 when it was refused, 4 when it waits for people or evidence.
     """

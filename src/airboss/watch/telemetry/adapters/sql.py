@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from airboss.watch.telemetry.adapters.tables import (
     bucket,
     coverage,
     detail,
+    exemplar,
     meta,
     metadata,
     pack,
@@ -27,7 +29,7 @@ from airboss.watch.telemetry.adapters.tables import (
 )
 from airboss.watch.telemetry.cells import DETAIL_SIZE
 from airboss.watch.telemetry.model import NUM_BINS, Ints
-from airboss.watch.telemetry.ports import Boot, BucketRow, CoverageRow, Flush, Series, SubjectChunk
+from airboss.watch.telemetry.ports import Boot, BucketRow, CoverageRow, ExemplarRow, Flush, Series, SubjectChunk
 from airboss.watch.telemetry.subjects import scope_of
 
 _BUCKET_KEY: Final = ("series", "width_us", "start_us", "source")
@@ -113,6 +115,9 @@ class SqlBucketStore:
                 ],
                 ("source", "sequence", "scope"),
             )
+            self._upsert(
+                connection, exemplar, [asdict(row) for row in flush.exemplars], ("change_id", "arm", "why", "slot")
+            )
             connection.execute(
                 sa.update(boot)
                 .where(boot.c.source == flush.source, boot.c.last_flush_us < flush.at_us)
@@ -127,7 +132,13 @@ class SqlBucketStore:
             connection.execute(sa.update(boot).where(boot.c.source == source).values(ended=True))
 
     def prune(
-        self, *, fine_before_us: int, change_before_us: int, plain_before_us: int, coverage_before_us: int
+        self,
+        *,
+        fine_before_us: int,
+        change_before_us: int,
+        plain_before_us: int,
+        coverage_before_us: int,
+        exemplar_before_us: int,
     ) -> int:
         fine_before_us = fine_before_us // ROLLUP_US * ROLLUP_US
         plain = sa.select(series.c.id).where(series.c.change_id == "").scalar_subquery()
@@ -147,6 +158,7 @@ class SqlBucketStore:
                 ):
                     gone += connection.execute(sa.delete(table).where(*where)).rowcount
             gone += connection.execute(sa.delete(coverage).where(coverage.c.start_us < coverage_before_us)).rowcount
+            gone += connection.execute(sa.delete(exemplar).where(exemplar.c.end_us < exemplar_before_us)).rowcount
             gone += connection.execute(sa.delete(subjects).where(subjects.c.at_us < change_before_us)).rowcount
         return gone
 
@@ -254,6 +266,11 @@ class SqlBucketStore:
             rows = connection.execute(sa.select(*columns).where(series.c.change_id == change_id)).mappings().all()
         return [Series(**row) for row in rows]  # type: ignore[misc,unused-ignore]
 
+    def services(self) -> frozenset[str]:
+        query = sa.select(series.c.service).distinct().where(series.c.change_id == "")
+        with self._read() as connection:
+            return frozenset(connection.scalars(query))
+
     def coverage(self, start_us: int, end_us: int, service: str | None) -> Sequence[CoverageRow]:
         query = sa.select(*(column for column in coverage.c if column.name != "source")).where(
             coverage.c.start_us >= start_us, coverage.c.start_us < end_us
@@ -263,6 +280,11 @@ class SqlBucketStore:
         with self._read() as connection:
             rows = connection.execute(query).mappings().all()
         return [CoverageRow(**{**row, "delay_hist": unpack(row["delay_hist"], NUM_BINS)}) for row in rows]
+
+    def exemplars(self, change_id: str) -> Sequence[ExemplarRow]:
+        with self._read() as connection:
+            rows = connection.execute(sa.select(exemplar).where(exemplar.c.change_id == change_id)).mappings().all()
+        return [ExemplarRow(**row) for row in rows]  # type: ignore[misc,unused-ignore]
 
     def close(self) -> None:
         self._engine.dispose()

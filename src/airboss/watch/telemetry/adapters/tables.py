@@ -111,6 +111,26 @@ subjects = sa.Table(
     sa.Index("telemetry_subjects_change", "change_id", "source"),
 )
 
+exemplar = sa.Table(
+    "telemetry_exemplar",
+    metadata,
+    sa.Column("change_id", sa.Text, primary_key=True),
+    sa.Column("arm", sa.Text, primary_key=True),
+    sa.Column("why", sa.Text, primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("trace_id", sa.Text, nullable=False),
+    sa.Column("span_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("end_us", sa.BigInteger, nullable=False),
+    sa.Column("duration_us", sa.BigInteger, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 _PAIR: Final = np.dtype([("index", "<u2"), ("count", "<u4")])
 
 
