@@ -416,6 +416,7 @@ class Need:
     distinct_from: frozenset = frozenset()
     sla_s: int | None = None
     backup: str | None = None
+    take: int = 1
 
 
 def test_what_several_rules_ask_of_one_group_unites():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.changes.desk import ADMIN, DEV, EXAMPLES, KNOWN, RELEASE, Desk
 
@@ -121,6 +121,61 @@ def test_times_that_are_left_out_or_come_twice(starts, begins):
     """What the clock skips or repeats is read as RFC 5545 says."""
     window = replace(HOURS, repeats=None, starts=starts)
     assert [span[0] for span in occurrences(window, begins - timedelta(days=1), begins + timedelta(days=1))] == [begins]
+
+
+# Half hours around both changes of the clock, in zones that change, that do not, and that change at other hours.
+TURNS = st.sampled_from(
+    [datetime(2026, 3, 29, 1), datetime(2026, 10, 25, 1), datetime(2026, 3, 8, 7), datetime(2026, 11, 1, 6)]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"]),
+    turn=TURNS,
+    starts=st.integers(0, 47),
+    lasts=st.integers(1, 60),
+    days=st.integers(0, 1),
+    allow=st.booleans(),
+    ask=st.integers(-96, 96),
+)
+def test_closed_and_next_open_hold_over_a_change_of_the_clock(*, zone, turn, starts, lasts, days, allow, ask):
+    """The answer and the moment told equal a walk through time by half hours over each window's own local span."""
+    local = turn.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None, hour=0, minute=0) - timedelta(
+        days=1
+    )
+    window = Window(
+        name="w",
+        allow=allow,
+        zone=zone,
+        starts=local + timedelta(minutes=30 * starts),
+        lasts=Length(days=days, seconds=1800 * lasts),
+        repeats="FREQ=DAILY;INTERVAL=3",
+        reach=Reach(kinds=frozenset({"service-release"})),
+    )
+    at = turn.replace(tzinfo=UTC) + timedelta(minutes=30 * ask)
+
+    def is_open(moment):
+        here = ZoneInfo(zone)
+        for turns in range(9):
+            begins = window.starts + timedelta(days=3 * turns)
+            opens = begins.replace(tzinfo=here).astimezone(UTC)
+            ends = (begins + timedelta(days=days)).replace(tzinfo=here).astimezone(UTC) + timedelta(
+                seconds=1800 * lasts
+            )
+            if opens <= moment < ends:
+                return allow
+        return not allow
+
+    answer = state([window], CHECKOUT, at)
+    assert isinstance(answer, Open) is is_open(at)
+    step = timedelta(minutes=30)
+    moment = at + step
+    while moment < at + timedelta(days=5) and is_open(moment) is is_open(at):
+        moment += step
+    told = answer.until if isinstance(answer, Open) else answer.opens_at
+    if moment < at + timedelta(days=5):
+        assert told == moment
 
 
 @given(

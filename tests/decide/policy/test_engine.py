@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -198,3 +200,42 @@ def test_a_heavy_pack_is_refused_before_it_is_in_force(worker: WorkerEngine) -> 
     [report] = test([("heavy.yaml", pack_bytes(MONSTER))], engine=worker)
     assert [problem.code for problem in report.problems] == ["policy-too-heavy"]
     assert not report.good
+
+
+@pytest.mark.parametrize("interpreter", ["/bin/false", "/nowhere/python"])
+def test_a_worker_that_does_not_come_up_blocks_with_its_reason(
+    interpreter: str, worker: WorkerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that dies at once, and one that cannot be started at all; when it can again, the next decision is ordinary."""
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", interpreter)
+        ruling = rule_on(worker, bundle_of(GOOD), input_of())
+    assert ruling.outcome is Outcome.BLOCK
+    [denial] = ruling.denials
+    assert denial.kind == "engine"
+    assert "could not be started" in denial.message or "ended without an answer" in denial.message
+    assert _ruling(worker, bundle_of(GOOD)) is Outcome.ALLOW
+
+
+def test_a_huge_list_is_answered_or_refused_within_the_deadline(worker: WorkerEngine) -> None:
+    """Facts with a hundred thousand entries never hang a decision; the next one is ordinary."""
+    bundle = bundle_of("change.labels.all(a, change.labels.exists(b, a == b)) -> {deny: {}}")
+    assert worker.check(bundle) == []
+    started = time.monotonic()
+    ruling = rule_on(worker, bundle, input_of({"change": {"labels": [f"label-{n}" for n in range(100_000)]}}))
+    assert time.monotonic() - started < 3
+    assert ruling.outcome is Outcome.BLOCK
+    assert ruling.denials[0].kind in {"engine", "error"}
+    assert _ruling(worker, bundle_of(GOOD)) is Outcome.ALLOW
+
+
+@pytest.mark.parametrize("rule", [SLOW, MONSTER], ids=["slow", "monster"])
+def test_an_explanation_of_a_hostile_policy_ends_too(rule: str, worker: WorkerEngine) -> None:
+    """Asking what would clear a rule asks it many times; that is bounded as a judgement is."""
+    bundle = bundle_of(rule)
+    assert worker.check(bundle) == []
+    started = time.monotonic()
+    with contextlib.suppress(EngineFailed):  # or the rule is told to be in error
+        worker.explain(bundle, input_of(), [0])
+    assert time.monotonic() - started < 5
+    assert _ruling(worker, bundle_of(GOOD)) is Outcome.ALLOW

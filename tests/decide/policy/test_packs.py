@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from airboss.decide.policy import Layer, Mode, Point, check, default_pack, parse, parse_all
-from airboss.decide.policy.model import Obligate, RequireApproval, RequireEvidence, Schedule
+import pytest
+from tests.decide.policy.conftest import pack_bytes
+
+from airboss.decide.approvals import choices_of
+from airboss.decide.policy import (
+    PROFILES,
+    Bundle,
+    InlineEngine,
+    Layer,
+    Mode,
+    Point,
+    check,
+    default_pack,
+    fixture,
+    masked_input,
+    need_words,
+    parse,
+    parse_all,
+    rule_on,
+)
+from airboss.decide.policy.model import EFFECTS, Obligate, RequireApproval, RequireEvidence, Schedule
+from airboss.decide.policy.packs import SECTIONS
+from airboss.decide.policy.vocabulary import EVIDENCE
 from airboss.kernel.errors import Invalid
 
 HEAD = """\
@@ -198,3 +219,48 @@ def test_the_shipped_pack_is_named_and_layered() -> None:
     """What ships is a platform pack: an organisation stands above it."""
     pack = default_pack()
     assert (pack.name, pack.layer) == ("airboss-default", Layer.PLATFORM)
+
+
+def test_every_effect_is_in_the_reference() -> None:
+    """The page of effects names each effect, each evidence type and each layer, and no effect there is none of."""
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/policy-effects.md").read_text()
+    table = {
+        line.split("`")[1].partition(":")[0] for line in page.splitlines() if line.startswith("| `") and "{" in line
+    }
+    table |= {"set_tier"} if "| `set_tier: TIER`" in page else set()
+    assert table == set(EFFECTS.values())
+    for word in (*EVIDENCE, *SECTIONS, *PROFILES, *(layer.value for layer in Layer), *(mode.value for mode in Mode)):
+        assert f"`{word}`" in page, word
+
+
+APPROVAL = "true -> {{require_approval: {{{}}}}}"
+
+
+def test_k_of_n_groups_are_asked_as_written() -> None:
+    """Two of three groups become one choice of two, and the words say so."""
+    rule = APPROVAL.format("any_of: [{group: sre}, {group: dba, covers: [plan]}, {group: net}], take: 2")
+    pack = parse(pack_bytes(rule), "pack.yaml")
+    ruling = rule_on(InlineEngine(), Bundle(packs=(pack,)), masked_input(Point.APPROVE, fixture()))
+    [need] = ruling.approvals
+    assert need_words(need).startswith("2 of these: 1 of sre or 1 of dba or 1 of net")
+    [choice] = choices_of([need])
+    assert (choice.take, [one.group for one in choice.of]) == (2, ["sre", "dba", "net"])
+    assert [one.covers for one in choice.of] == [None, {"plan"}, None]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "all_of: [{group: sre}, {group: dba}], take: 2",
+        "any_of: [{group: sre}, {group: dba}], take: 3",
+        "any_of: [{group: sre}], take: 0",
+        "all_of: [{group: sre, covers: [presentation]}]",
+        "all_of: [{group: sre, covers: []}]",
+    ],
+)
+def test_askings_nobody_can_answer_are_refused(asked: str) -> None:
+    """More groups than there are, none, or a section no vote is bound to: refused at its place."""
+    with pytest.raises(Invalid) as refused:
+        parse(pack_bytes(APPROVAL.format(asked)), "pack.yaml")
+    assert refused.value.place is not None
+    assert refused.value.place.startswith("pack.yaml:")

@@ -20,7 +20,7 @@ def choices_of(needs: Iterable[Need]) -> tuple[Choice, ...]:
     for need in needs:
         asked = [_requirement(need, places) for places in need.groups]
         if need.of == "any":
-            others.append(any_of(asked))
+            others.append(any_of(asked, take=need.take))
         else:
             for requirement in asked:
                 known = united.get(requirement.group)

@@ -149,7 +149,10 @@ class WorkerEngine:
         return faults
 
     def _ask(self, frame: bytes, deadline_s: float) -> dict[str, Any]:
-        process = self._process or self._start()
+        try:
+            process = self._process or self._start()
+        except OSError as fault:  # no memory for another process, no more files, no interpreter
+            raise EngineFailed(f"could not be started ({fault.strerror})") from None
         try:
             # A pipe and a process outside: real time, whatever clock the house runs on.
             answer = _exchange(process, frame, time.monotonic() + deadline_s)

@@ -31,6 +31,8 @@ def sentence(decision: Decision) -> str:
 def need_words(need: ApprovalNeed) -> str:
     """Return who is asked: "1 of service-owners and 1 of sre, other people than the requester"."""
     joined = (" and " if need.of == "all" else " or ").join(f"{seats.least} of {seats.group}" for seats in need.groups)
+    if need.take > 1:
+        joined = f"{need.take} of these: {joined}"
     excluded = " and ".join(f"the {who}" for who in sorted(need.distinct_from, reverse=True))
     return joined + (f", other people than {excluded}" if excluded else "")
 

@@ -112,10 +112,11 @@ Of: TypeAlias = Literal["all", "any"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequireApproval:
-    """People must agree: of all the groups, or of any one of them."""
+    """People must agree: of all the groups, or of any `take` of them."""
 
     of: Of
     groups: tuple[Seats, ...]
+    take: int = 1
     distinct_from: frozenset[Who] = frozenset()
     sla_s: int | None = None
     backup: str | None = None
@@ -305,6 +306,8 @@ class ApprovalNeed:
     distinct_from: frozenset[Who]
     sla_s: int | None
     backup: str | None
+    take: int = 1
+    """How many of the groups, where `of` is any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

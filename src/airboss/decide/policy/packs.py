@@ -358,8 +358,12 @@ def _require_approval(fields: _Fields, name: str) -> Effect:
     some = inner.groups("any_of", of="group to ask", default=True)
     if bool(every) == bool(some):
         fields.refuse(name, "require_approval has either all_of or any_of, with at least one group")
+    take = inner.whole("take", least=1, most=max(len(some), 1), default=1)
+    if every and take != 1:
+        inner.refuse("take", "take says how many of any_of, and here all are asked")
     effect = RequireApproval(
         of="all" if every else "any",
+        take=take,
         groups=tuple(_seats(group) for group in every or some),
         # Who says nothing means the safe thing: nobody approves what is their own.
         distinct_from=frozenset(inner.words("distinct_from", frozenset(BOTH), BOTH)),

@@ -207,6 +207,7 @@ def _unite(needs: Sequence[tuple[Rule, RequireApproval]]) -> ApprovalNeed:
     return ApprovalNeed(
         rules=tuple(rule.id for rule, _ in needs),
         of=needs[0][1].of,
+        take=needs[0][1].take,
         groups=tuple(united.values()),
         distinct_from=frozenset[Any]().union(*(effect.distinct_from for _, effect in needs)),
         sla_s=_strict(min, [effect.sla_s for _, effect in needs]),
