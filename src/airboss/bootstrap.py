@@ -29,9 +29,10 @@ from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
 from airboss.kernel.settings import BUCKETS_FILE, DATABASE_FILE, Settings
 from airboss.kernel.yaml import Document
 from airboss.learn.reviews import Reviews
-from airboss.people.access import Actor
+from airboss.people.access import LOCAL, Actor
 from airboss.people.identity import Identity
-from airboss.records.audit import Checkpoints, Signer, StateDigests, origin
+from airboss.records.audit import Checkpoints, Signer, StateDigests, change_key, signer_of
+from airboss.records.idempotency import IdempotencyKeys
 from airboss.records.journal import Journal
 from airboss.records.store import LeaseClock, Store, Tx, open_store
 from airboss.tower.clearance import Clearance
@@ -65,6 +66,7 @@ class House:
     journal: Journal
     signer: Signer
     checkpoints: Checkpoints
+    idempotency: IdempotencyKeys
     identity: Identity
     catalog: Catalog
     kinds: Kinds
@@ -167,6 +169,24 @@ def open_folder(settings: Settings) -> None:
         )
 
 
+def new_key(settings: Settings, *, reason: str, clock: Clock | None = None, chance: Chance | None = None) -> str:
+    """Give the log of a data folder another signing key, as a recorded act, and return its public key.
+
+    Raises what opening raises: Invalid, Refused, Unavailable. The servers of the database are to be stopped.
+    """
+    clock, chance = clock or SystemClock(), chance or SystemChance()
+    store = open_store(settings.database_url, clock=clock)
+    try:
+        store.create()
+        journal = Journal(store, clock=clock, ids=TimeOrderedIds(clock, chance), chance=chance)
+        path = settings.data / KEY_FILE
+        signer = change_key(store, journal, path, reason=reason, actor=LOCAL.id, chance=chance)
+        Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE).write_now()
+        return signer.vkey
+    finally:
+        store.close()
+
+
 def build(  # noqa: PLR0915 - one place, one line a room
     settings: Settings,
     *,
@@ -188,7 +208,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     store.create()
     journal = Journal(store, clock=clock, ids=ids, chance=chance)
     log_id = journal.open()
-    signer = Signer.load(settings.data / KEY_FILE, name=origin(log_id), chance=chance)
+    signer = signer_of(store, log_id, settings.data / KEY_FILE, chance=chance)
     checkpoints = Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE)
 
     identity = Identity(store, journal, clock=clock, ids=ids, chance=chance)
@@ -321,6 +341,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         journal=journal,
         signer=signer,
         checkpoints=checkpoints,
+        idempotency=IdempotencyKeys(store, clock=clock),
         identity=identity,
         catalog=catalog,
         kinds=kinds,

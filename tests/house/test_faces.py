@@ -65,8 +65,8 @@ ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promot
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate", "analysis replay"),
-    *("audit checkpoint", "audit export", "audit key", "audit pack"),
-    *("change facts", "change list", "change show", "change traces", "change watch"),
+    *("audit checkpoint", "audit export", "audit key", "audit pack", "change facts", "change list"),
+    *("change show", "change traces", "change watch", "audit new-key",),
     *(
         "flag export",
         "flag list",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from tests.tower.world import QUICK, Nature, World, quick_folder, ramp
 
 from airboss.act.rollout import claims
 from airboss.act.targets import Exposure, Target, UnitRef
-from airboss.bootstrap import House, build
+from airboss.bootstrap import KEY_FILE, House, build
 from airboss.decide.policy import InlineEngine
 from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.settings import Settings
@@ -55,6 +56,7 @@ class Two:
         home.mkdir()
         self.world = World(folder, database=url, nature=Nature(per_s=20))
         self.first = self.world.house
+        shutil.copy(self.first.settings.data / KEY_FILE, home / KEY_FILE)  # one log, one key
         self.second: House = build(
             Settings(data=home, database=url),
             clock=self.world.clock,

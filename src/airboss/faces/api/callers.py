@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from airboss.bootstrap import House
+from airboss.faces.api.once import once
 from airboss.faces.reads import Courses
 from airboss.kernel.errors import Unauthenticated
 from airboss.people.access import ANONYMOUS, Actor
@@ -83,7 +84,10 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             keeper: Doorkeeper = request.app.state.doorkeeper
-            request.state.actor = await run_in_threadpool(keeper.known, request)
+            actor = await run_in_threadpool(keeper.known, request)
+            request.state.actor = actor
+            if request.method == "POST":
+                return await once(request, actor, self.path_format, handle)
             return await handle(request)
 
         return guarded

@@ -122,7 +122,7 @@ def answer(problem: Problem) -> Response:
     headers = {}
     if problem["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if problem["status"] in (429, 503):
+    if problem["status"] in (429, 503) or problem["code"] == "idempotency-in-progress":
         headers["Retry-After"] = "1"
     body = json.dumps(problem, ensure_ascii=False).encode(errors="replace")
     return Response(body, status_code=problem["status"], media_type=MEDIA_TYPE, headers=headers)

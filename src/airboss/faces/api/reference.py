@@ -78,6 +78,15 @@ _BARE: Final[dict[str, Any]] = {
         "get": _bare("Word of new flag revisions, for our SDK", "sdk_stream", "text/event-stream")
     },
 }
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "2f1c9c1e-7a55-4c0f-9a67-0d6f0c2c6a11",
+    "description": "Fresh for each act, the same for each retry of it: within 24 hours the act is done once, "
+    "and answered alike each time (`Idempotency-Replayed: true`).",
+}
 
 
 def describe(app: FastAPI) -> None:
@@ -106,6 +115,8 @@ def _whole(found: dict[str, Any]) -> dict[str, Any]:
         for method, operation in methods.items():
             responses = operation.setdefault("responses", {})
             responses.pop("422", None)
+            if method == "post" and path.startswith("/api/v1/") and path != "/api/v1/session":
+                operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
             operation["responses"] = responses | _REFUSALS
             if path in _PUBLIC or (path, method) == ("/api/v1/session", "post"):
                 operation["security"] = []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from airboss.faces.server.alone import alone
 from airboss.kernel.settings import Settings
 
-__all__ = ["Role", "serve"]
+__all__ = ["Role", "alone", "serve"]
 
 Role: TypeAlias = Literal["all", "control", "ingest"]
 

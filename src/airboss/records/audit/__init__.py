@@ -4,6 +4,7 @@ The tower calls `Checkpoints.write_due`; the API and the CLI verify, export and 
 """
 
 from airboss.records.audit.checkpoints import Checkpoint, Checkpoints, TreeHead, latest, origin
+from airboss.records.audit.keys import change_key, signer_of
 from airboss.records.audit.model import Finding, Kind, Report
 from airboss.records.audit.notes import BadNote, Signer, VerifyKey, open_note
 from airboss.records.audit.packs import consistency_proof, evidence, export, inclusion_proof, verify_pack
@@ -21,6 +22,7 @@ __all__ = [
     "StateDigests",
     "TreeHead",
     "VerifyKey",
+    "change_key",
     "consistency_proof",
     "evidence",
     "export",
@@ -28,6 +30,7 @@ __all__ = [
     "latest",
     "open_note",
     "origin",
+    "signer_of",
     "verify",
     "verify_consistency",
     "verify_inclusion",

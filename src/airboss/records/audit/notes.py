@@ -65,8 +65,13 @@ class VerifyKey:
             raise Invalid(f"the public key of {name} is damaged", code="bad-public-key", way_out=way_out)
         return cls(name=name, public=raw[1:])
 
+    @property
+    def short(self) -> str:
+        """The key's ID as eight hexadecimal digits: enough to tell keys of one log apart."""
+        return key_id(self.name, ED25519, self.public).hex()
+
     def __str__(self) -> str:
-        identifier = key_id(self.name, ED25519, self.public).hex()
+        identifier = self.short
         return f"{self.name}+{identifier}+{base64.b64encode(ED25519 + self.public).decode()}"
 
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
@@ -34,6 +35,7 @@ LeaseClock: TypeAlias = Literal["given", "database"]
 """Whose time leases are measured by: the clock the store was given, or the database's."""
 # The time of the statement, not of the transaction: it may have waited for a lock.
 _DATABASE_TIME: Final = sa.select(sa.func.clock_timestamp())
+_JOINING: ContextVar[tuple[Callable[[Tx], None], Callable[[], None]] | None] = ContextVar("joining", default=None)
 
 
 class Store:
@@ -150,16 +152,33 @@ class Store:
         if getattr(self._here, "writing", False):
             raise RuntimeError("this thread is inside store.write() already; hand its tx down instead")
         self._here.writing = True
+        joining = _JOINING.get()
         try:
             with self._writer.write() if self._writer is not None else self._write_postgresql() as tx:
+                if joining is not None:
+                    joining[0](tx)
                 yield tx
         finally:
             self._here.writing = False
+        if joining is not None:
+            joining[1]()
         for listener in self._listeners:
             try:
                 listener()
             except Exception:  # noqa: BLE001 - whatever a listener does, the commit stands
                 _log.exception("a commit listener failed")
+
+    @contextlib.contextmanager
+    def joining(self, begin: Callable[[Tx], None], committed: Callable[[], None]) -> Iterator[None]:
+        """Have `begin` called first in each transaction of this context, and `committed` after each that stands.
+
+        What `begin` writes happens with the use case or not at all; what it raises ends the use case.
+        """
+        token = _JOINING.set((begin, committed))
+        try:
+            yield
+        finally:
+            _JOINING.reset(token)
 
     def sequence(self) -> int:
         """Number the facts that wait for it and return how many there were; on SQLite there are never any.

@@ -106,6 +106,32 @@ def key_(out: Out = None) -> None:
     _write(out, [text.encode() + b"\n"])
 
 
+@app.command("new-key")
+def new_key(
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.")],
+    data: Annotated[Path | None, typer.Option("--data", help="The data folder.  [env: AIRBOSS_DATA]")] = None,
+    database: Annotated[str | None, typer.Option("--database", help="Address of its database.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the record with a new key from now on, because the old one is lost or was read. Stop the server first.
+
+    The change is recorded. Give `audit verify` both public keys afterwards.
+    """
+    from airboss.bootstrap import new_key as change
+    from airboss.bootstrap import open_folder, read_settings
+    from airboss.faces.server import alone
+
+    settings = read_settings(data=data, database=database)
+    open_folder(settings)
+    with alone(settings, control=True, ingest=False):
+        public = change(settings, reason=reason)
+    if as_json:
+        emit({"public_key": public})
+        return
+    say("The change of key is recorded. Note the new public key beside the old one; both are needed to verify:")
+    say(public)
+
+
 @app.command("pack")
 def pack(
     change: Annotated[str, typer.Argument(metavar="CHANGE", help="The change to take away.")], out: Out = None
