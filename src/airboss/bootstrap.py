@@ -141,8 +141,11 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
     )
 
 
-def open_folder(settings: Settings) -> None:
-    """Make the data folder ours. Raises Invalid or Refused (not writable, or a demo's)."""
+def open_folder(settings: Settings, *, files: bool = True) -> None:
+    """Make the data folder ours, with empty files of the databases in it unless told otherwise.
+
+    Raises Invalid or Refused (not writable, or a demo's).
+    """
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = settings.data / ".writable"
@@ -150,7 +153,7 @@ def open_folder(settings: Settings) -> None:
         probe.unlink()
         # Hashes of passwords lie in them: nobody else reads them, whatever a folder that was there before allows.
         for url, file in ((settings.database_url, DATABASE_FILE), (settings.buckets_url, BUCKETS_FILE)):
-            if url == f"sqlite:///{settings.data / file}":
+            if files and url == f"sqlite:///{settings.data / file}":
                 (settings.data / file).touch(mode=0o600)
     except OSError as fault:
         raise Invalid(

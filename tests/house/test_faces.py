@@ -64,9 +64,10 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
 ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry"}
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
-    *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate", "analysis replay"),
-    *("audit checkpoint", "audit export", "audit key", "audit pack", "change facts", "change list"),
-    *("change show", "change traces", "change watch", "audit new-key",),
+    *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate"),
+    *("analysis replay", "audit checkpoint", "audit export", "audit key", "audit pack", "change facts"),
+    *("change list", "change show", "change traces", "change watch", "audit new-key", "backup"),
+    *("restore",),
     *(
         "flag export",
         "flag list",

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from airboss.faces.cli.commands import analysis, audit, change, flags, local, people, policy, server, signing, telemetry
+from airboss.faces.cli.commands import (
+    analysis,
+    audit,
+    change,
+    flags,
+    keep,
+    local,
+    people,
+    policy,
+    server,
+    signing,
+    telemetry,
+)
 from airboss.faces.cli.exit_codes import Exit, table
 from airboss.faces.cli.options import WAY
 from airboss.faces.cli.problems import Problem, tell
@@ -53,6 +65,8 @@ def _print_version(*, wanted: bool) -> None:
 
 app.command("serve")(server.serve)
 app.command("demo")(server.demo)
+app.command("backup")(keep.backup)
+app.command("restore")(keep.restore)
 app.command("login")(signing.login)
 app.command("apply")(change.apply)
 app.add_typer(change.app, name="change")

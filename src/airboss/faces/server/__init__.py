@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from airboss.faces.server.alone import alone
+from airboss.faces.server.single import alone
 from airboss.kernel.settings import Settings
 
 __all__ = ["Role", "alone", "serve"]

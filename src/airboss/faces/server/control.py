@@ -19,10 +19,10 @@ import uvloop
 
 from airboss.bootstrap import House, build, open_folder
 from airboss.faces.api import create_app
-from airboss.faces.server.alone import alone
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.keeper import IngestKeeper, first
 from airboss.faces.server.logs import log_to_stderr
+from airboss.faces.server.single import alone
 from airboss.faces.server.sockets import is_loopback, listen, port_of
 from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.errors import AirbossError, Invalid, Refused

@@ -18,8 +18,8 @@ from typing import IO, Final
 import uvicorn
 import uvloop
 
-from airboss.faces.server.alone import alone
 from airboss.faces.server.logs import log_to_stderr
+from airboss.faces.server.single import alone
 from airboss.faces.server.sockets import listen, port_of
 from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.errors import Unauthenticated

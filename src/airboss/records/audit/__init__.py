@@ -9,7 +9,7 @@ from airboss.records.audit.model import Finding, Kind, Report
 from airboss.records.audit.notes import BadNote, Signer, VerifyKey, open_note
 from airboss.records.audit.packs import consistency_proof, evidence, export, inclusion_proof, verify_pack
 from airboss.records.audit.proofs import verify_consistency, verify_inclusion
-from airboss.records.audit.verify import StateDigests, verify
+from airboss.records.audit.verifier import StateDigests, verify
 
 __all__ = [
     "BadNote",

@@ -69,7 +69,7 @@ def change_key(store: Store, journal: Journal, path: Path, *, reason: str, actor
                 "replaces": announced or _public(path),
                 "reason": journal.text(tx, reason),
             }
-            journal.record(tx, Fact(subject=log_id, type=CHANGED, actor=actor, body=body))
+            journal.record(tx, Fact(subject=log_id, type="log.key_changed", actor=actor, body=body))
     if path.exists():
         path.replace(path.with_suffix(f".key.until-{signer.key.short}"))
     coming.replace(path)

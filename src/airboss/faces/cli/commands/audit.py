@@ -113,9 +113,9 @@ def new_key(
     database: Annotated[str | None, typer.Option("--database", help="Address of its database.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the record with a new key from now on, because the old one is lost or was read. Stop the server first.
+    """Sign the record with a new key from now on.
 
-    The change is recorded. Give `audit verify` both public keys afterwards.
+    For when the old one is lost or was read; stop the server first. The change is recorded. Give `audit verify` both public keys afterwards.
     """
     from airboss.bootstrap import new_key as change
     from airboss.bootstrap import open_folder, read_settings

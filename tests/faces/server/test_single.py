@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airboss.bootstrap import open_folder
-from airboss.faces.server.alone import alone
+from airboss.faces.server.single import alone
 from airboss.kernel.errors import Refused
 from airboss.kernel.settings import Settings
 
