@@ -23,6 +23,8 @@ EXPOSURE: Final = "airboss.exposure"
 """Span attribute (array of strings) on the service's local root span: one element per active ramp, see `exposure`."""
 
 BAGGAGE_KEY: Final = CHANGE_ID
+BAGGAGE_ENV: Final = "BAGGAGE"
+"""Environment variable that carries W3C baggage into a process (OpenTelemetry, environment variables as carriers)."""
 HEADER: Final = "Airboss-Change-Id"
 """HTTP header, where baggage is not available."""
 

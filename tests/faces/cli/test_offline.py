@@ -138,10 +138,15 @@ CHANGE = "chg_01kq3z8x5wf6vtd0c1m2n3p4q5"
 
 def test_what_runs_in_a_change_names_it():
     """`exec` adds the change to what OpenTelemetry SDKs read, keeps what was there, and encodes what would break it."""
-    before = {"OTEL_RESOURCE_ATTRIBUTES": "team=shop,deployment.id=old", "PATH": "/bin"}
+    before = {
+        "OTEL_RESOURCE_ATTRIBUTES": "team=shop,deployment.id=old",
+        "BAGGAGE": "tenant=7, airboss.change.id=old;ttl=1",
+        "PATH": "/bin",
+    }
     after = with_change(before, CHANGE, service="check,out", version="2.4.0", environment=None)
     assert after["AIRBOSS_CHANGE_ID"] == CHANGE
     assert after["PATH"] == "/bin"
+    assert after["BAGGAGE"] == f"tenant=7,airboss.change.id={CHANGE}"
     pairs = dict(pair.split("=") for pair in after["OTEL_RESOURCE_ATTRIBUTES"].split(","))
     assert pairs == {
         "team": "shop",

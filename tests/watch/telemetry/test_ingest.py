@@ -271,6 +271,56 @@ def test_a_flood_of_services_is_bounded() -> None:
     assert sum(cell.requests for cell in plain(flush, "other")) == 85
 
 
+def test_a_flood_does_not_become_the_baseline_of_a_change() -> None:
+    """Where a change is in flight is a place of its own, though the limit was reached before: neither its deploy nor its
+    ramp counts what strangers sent.
+    """
+    made = ingest(max_services=5)
+    for number in range(20):
+        send(made, Span(end=NOW, service=f"s{number}"))
+    rows = (*ROWS, row(NOW - timedelta(minutes=1), change_id=OTHER_CHANGE, design="deploy"))
+    for change in made.unloaded(rows):
+        made.load_subjects(change, [])
+    made.update(rows, known=frozenset(), now_us=to_micros(NOW))
+    for number in range(20):
+        send(made, Span(end=NOW, service=f"s{number}", exposures=(exposure(number),)))
+    send(made, Span(end=NOW, exposures=(exposure(99),)))
+    flush = take(made)
+    assert [cell.requests for cell in arm(flush)] == [1]
+    assert [(cell.series.change_id, cell.requests) for cell in arm(flush, "baseline")] == [(OTHER_CHANGE, 1)]
+    assert [cell.requests for cell in plain(flush)] == [1]
+
+
+def test_memory_is_flat_under_a_flood_of_names() -> None:
+    """Services, environments, pods, changes and span names never seen before leave nothing behind but what is bounded."""
+    made = ingest(row(NOW - timedelta(minutes=1), design="deploy"), max_services=50)
+    reader = ProtobufReader()
+
+    def flood(first: int) -> int:
+        for number in range(first, first + 2_000):
+            change = f"chg_{number:026}"
+            span = Span(
+                end=NOW, service=f"s{number}" if number % 2 else "checkout", exposures=(exposure(1, change=change),)
+            )
+            names = {"service.instance.id": f"p{number}", "deployment.id": change}
+            made.accept(
+                reader.read(body([span], resource=names), "traces"),
+                signal="traces",
+                sender_service=ANY_SERVICE,
+                received_us=to_micros(NOW),
+            )
+        made.update((), known=frozenset(), now_us=to_micros(NOW))
+        flush = take(made)
+        made.confirm(flush)
+        return len(flush.buckets) + len(flush.coverage) + len(flush.exemplars)
+
+    written = [flood(first) for first in range(0, 10_000, 2_000)]
+    assert max(written) <= 120
+    sizes = (len(made._unknown), len(made._known), len(made._asked), len(made._origins), len(reader._origins))
+    assert max(sizes) <= 10_000
+    assert len(made._cells._places) <= 52
+
+
 def test_a_full_set_is_told_in_the_bucket() -> None:
     """When a change's dedupe set is full, its buckets say so; what it holds still counts nobody twice."""
     made = ingest(*ROWS, subjects_per_change=4)

@@ -30,7 +30,7 @@ from airboss.people.identity import Identity
 from airboss.records.journal import Journal
 from airboss.records.store import open_store
 from airboss.tower.exposures import TowerExposures
-from airboss.watch.telemetry import IngestApp, TelemetrySettings, open_bucket_store
+from airboss.watch.telemetry import Authenticate, IngestApp, TelemetrySettings, open_bucket_store
 
 log = logging.getLogger("airboss.ingest")
 
@@ -66,18 +66,10 @@ def _take_in(settings: Settings, listener: socket.socket, parent: IO[bytes] | No
     identity = Identity(store, journal, clock=clock, ids=ids, chance=chance)
     buckets = open_bucket_store(settings.buckets_url)
 
-    def authenticate(headers: Mapping[str, str]) -> Actor:
-        scheme, _, secret = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated(
-                "telemetry is taken with a token only", way_out="send Authorization: Bearer abt_… (airboss token new)"
-            )
-        return identity.authenticate_token(secret.strip())
-
     app = IngestApp(
         store=buckets,
         exposures=TowerExposures(store),
-        authenticate=authenticate,
+        authenticate=authenticator(identity),
         clock=clock,
         ingester=_name(settings, ids),
         settings=TelemetrySettings(lateness=timedelta(seconds=settings.lateness_s)),
@@ -88,6 +80,20 @@ def _take_in(settings: Settings, listener: socket.socket, parent: IO[bytes] | No
     finally:
         buckets.close()
         store.close()
+
+
+def authenticator(identity: Identity) -> Authenticate:
+    """Return who sends, by the token in the headers; a session is no token. What it raises is an answer to the sender."""
+
+    def authenticate(headers: Mapping[str, str]) -> Actor:
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated(
+                "telemetry is taken with a token only", way_out="send Authorization: Bearer abt_… (airboss token new)"
+            )
+        return identity.authenticate_token(secret.strip())
+
+    return authenticate
 
 
 def _name(settings: Settings, ids: TimeOrderedIds) -> str:

@@ -204,6 +204,14 @@ class Cells:
             return self._new_place(service, OTHER) if rest is None else rest
         return self._new_place(service, environment)
 
+    def reserve(self, service: str, environment: str) -> int:
+        """Return the number of a place that is never counted under `other`: one where a change is in flight.
+
+        What many services send must not be taken for the traffic of one.
+        """
+        found = self._places.get((service, environment))
+        return self._new_place(service, environment) if found is None else found
+
     def _new_place(self, service: str, environment: str) -> int:
         number = self._places[service, environment] = len(self._place_names)
         self._place_names.append((service, environment))

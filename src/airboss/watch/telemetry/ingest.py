@@ -128,11 +128,11 @@ class Ingest:
         self._flags = {}
         for row in ramps:
             if row.flag is not None:
-                answered = (self._cells.place(row.service, row.environment), row.flag.key)
+                answered = (self._cells.reserve(row.service, row.environment), row.flag.key)
                 self._flags.setdefault(answered, {})[row.change_id] = row.flag
         deploys = [row for row in rows if row.design == "deploy"]
         self._deploys = self._new_table(deploys, now_us)
-        places = [(self._cells.place(row.service, row.environment), row) for row in deploys]
+        places = [(self._cells.reserve(row.service, row.environment), row) for row in deploys]
         self._tracks.update(self._deploys, places, ended_after_us=now_us - self._settings.far_off // _US)
 
     def unknown_changes(self) -> frozenset[str]:
@@ -332,7 +332,7 @@ class Ingest:
         return ExposureTable(
             rows,
             now_us=now_us,
-            place_of=self._cells.place,
+            place_of=self._cells.reserve,
             change_number=self._cells.change_number,
             series_number=self._cells.series_number,
         )

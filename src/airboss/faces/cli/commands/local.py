@@ -48,7 +48,8 @@ def exec_(
 ) -> None:
     """Run a command whose telemetry names a change. Ends as the command ends.
 
-    Sets AIRBOSS_CHANGE_ID and adds to OTEL_RESOURCE_ATTRIBUTES, which every OpenTelemetry SDK reads.
+    Sets AIRBOSS_CHANGE_ID, adds to OTEL_RESOURCE_ATTRIBUTES, which every OpenTelemetry SDK reads, and to BAGGAGE, which
+    tools that take their context from the environment hand on.
     """
     from airboss.kernel.errors import AirbossError
     from airboss.kernel.ids import change_id
@@ -91,4 +92,14 @@ def with_change(
         if pair.strip() and pair.partition("=")[0].strip() not in ours
     ]
     added = [f"{name}={value}" for name, value in ours.items()]
-    return {**environ, attributes.ENV: change, attributes.OTEL_RESOURCE_ENV: ",".join([*kept, *added])}
+    carried = [
+        entry
+        for entry in environ.get(attributes.BAGGAGE_ENV, "").split(",")
+        if entry.strip() and entry.partition("=")[0].strip() != attributes.BAGGAGE_KEY
+    ]
+    return {
+        **environ,
+        attributes.ENV: change,
+        attributes.OTEL_RESOURCE_ENV: ",".join([*kept, *added]),
+        attributes.BAGGAGE_ENV: ",".join([*carried, f"{attributes.BAGGAGE_KEY}={change}"]),
+    }
