@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from airboss.act.flags import FlagInspector, Flags, flag_digests, flag_kind
 from airboss.act.rollout import Rollouts, poke
 from airboss.act.targets import FlagTarget, Target, Targets
-from airboss.catalog import SERVICE_OWNERS, Catalog, Kinds
+from airboss.catalog import DEPENDENT_OWNERS, SERVICE_OWNERS, Catalog, Kinds
 from airboss.changes import Change, Changes, Inspector, Phase, row_digests
 from airboss.decide.approvals import Approvals, Subject
 from airboss.decide.calendar import WINDOW, Calendar
@@ -254,7 +254,13 @@ def build(  # noqa: PLR0915 - one place, one line a room
     kinds = Kinds([*catalog.kinds(), flag_kind(flags), policies.kind(), changes.kind()])
 
     def eligible(connection: Connection, group: str, services: frozenset[str]) -> frozenset[str]:
-        named = catalog.owners(connection, services) if group == SERVICE_OWNERS else catalog.members(connection, group)
+        if group == SERVICE_OWNERS:
+            named = catalog.owners(connection, services)
+        elif group == DEPENDENT_OWNERS:
+            elsewhere = {one.name for one in catalog.dependants_elsewhere(connection, services)}
+            named = catalog.owners(connection, elsewhere)
+        else:
+            named = catalog.members(connection, group)
         return named & identity.persons.active(connection)
 
     def backup_of(connection: Connection, group: str) -> str | None:

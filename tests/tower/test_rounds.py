@@ -141,3 +141,44 @@ def test_a_pack_that_asks_nothing_more_changes_nothing(world: World):
     world.approve(change, by="dev-b")
     world.run(3)
     assert world.phase(change) == "rolling_out"
+
+
+NEEDING = """
+apiVersion: airboss/v1
+kind: Team
+metadata: {name: search}
+spec: {members: [dev-c], leads: [dev-c]}
+---
+apiVersion: airboss/v1
+kind: Service
+metadata: {name: search}
+spec:
+  owner: search
+  tier: standard
+  stateful: false
+  environments: [production]
+  depends_on: [checkout]
+  telemetry: {service_name: search}
+"""
+THOSE_WHO_NEED_IT = MORE.format(effect="{require_approval: {all_of: [{group: dependent-owners, least: 1}]}}").replace(
+    """'change.kind == "flag-ramp"'""", "size(change.dependents) > 0"
+)
+
+
+def test_owners_of_what_depends_on_it_are_found_and_asked(world: World):
+    """The owners are those of other teams' services that say they depend on this one; without any, nobody is added."""
+    tests = "{change: {kind: flag-ramp}}", "{change: {dependents: [search]}}"
+    world.apply(THOSE_WHO_NEED_IT.replace(*tests))
+    alone = world.propose(ramp())
+    world.run(2)
+    assert world.phase(alone) == "rolling_out"
+    world.order(alone, "abort")
+    world.run(30)
+    world.apply(NEEDING)
+    change = world.propose(ramp(title="Newer VAT engine", users=4))
+    world.run(2)
+    assert world.phase(change) == "awaiting_approval"
+    assert "1 of dependent-owners" in world.told(change)
+    world.approve(change, by="dev-c")
+    world.run(3)
+    assert world.phase(change) == "rolling_out"

@@ -43,10 +43,11 @@ from airboss.catalog.model import (
     Team,
     Tier,
 )
-from airboss.catalog.service import LEADS, SERVICE_OWNERS, Catalog, Check, Held
+from airboss.catalog.service import DEPENDENT_OWNERS, LEADS, SERVICE_OWNERS, Catalog, Check, Held
 
 __all__ = [
     "AIRBOSS",
+    "DEPENDENT_OWNERS",
     "LEADS",
     "OPENSLO",
     "SERVICE_OWNERS",

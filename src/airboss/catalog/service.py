@@ -48,6 +48,7 @@ OWN: Final = (
 )
 
 SERVICE_OWNERS: Final = "service-owners"
+DEPENDENT_OWNERS: Final = "dependent-owners"
 """The group of whoever owns the services of a change; resolved by `Catalog.owners`."""
 LEADS: Final = "-leads"
 
@@ -196,6 +197,12 @@ class Catalog:
         """Return the services that say they depend on `name`. One query."""
         return [service for service in self.services(connection) if name in service.depends_on]
 
+    def dependants_elsewhere(self, connection: Database, names: Collection[str]) -> list[Service]:
+        """Return the services of other teams that say they depend on some of `names`. One query."""
+        every = self.services(connection)
+        teams = {one.owner for one in every if one.name in names}
+        return [one for one in every if one.owner not in teams and set(names) & set(one.depends_on)]
+
     def environments(self, connection: Database) -> list[Environment]:
         """Return the environments, the one nearest to users last. One query."""
         found = [rules.environment(stored) for stored in repo.found(connection, ["Environment"])]
@@ -257,7 +264,7 @@ class Catalog:
         """Return the names that may stand where a group is asked for, given every (kind, name) in force."""
         teams = {name for kind, name in known if kind == "Team"}
         groups = {name for kind, name in known if kind == "Group"}
-        return frozenset({SERVICE_OWNERS, *groups, *teams, *(f"{team}{LEADS}" for team in teams)})
+        return frozenset({SERVICE_OWNERS, DEPENDENT_OWNERS, *groups, *teams, *(f"{team}{LEADS}" for team in teams)})
 
     # -- objectives ----------------------------------------------------------------------------------------------
 

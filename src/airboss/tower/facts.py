@@ -57,7 +57,7 @@ class PolicyFacts:
     def of(
         self, connection: Connection, change: Change, given: Spec, actor: Mapping[str, str], at: datetime
     ) -> dict[str, Any]:
-        """Return the facts about a change, without `point`. Seven queries, and two for each objective."""
+        """Return the facts about a change, without `point`. Eight queries, and two for each objective."""
         services = [found for name in given.services if (found := self._catalog.service(connection, name)) is not None]
         facts: dict[str, Any] = {
             "now": rfc3339(at),
@@ -69,6 +69,8 @@ class PolicyFacts:
             "actor": dict(actor),
             "ages": {"services_s": 0.0, "calendar_s": 0.0, "history_s": 0.0, "evidence_s": 0.0},
         }
+        elsewhere = self._catalog.dependants_elsewhere(connection, given.services)
+        facts["change"]["dependents"] = sorted(one.name for one in elsewhere)
         facts["calendar"] = self._freeze(connection, given, at)
         facts["history"] = self._history.facts(connection, given, at - HISTORY)
         facts["evidence"] = self._evidence.facts(connection, change, at)
