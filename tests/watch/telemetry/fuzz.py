@@ -170,6 +170,8 @@ def take_in(body: bytes, signal: Signal, read: Callable[[bytes, Signal], Any], i
     assert {rows} == {len(columns.start_ns), len(columns.end_ns), len(columns.bad)}
     parts = (columns.changes, columns.arms, columns.groups, columns.subjects)
     assert {len(columns.exposed)} == {len(part) for part in parts}
+    if columns.details is not None:
+        assert set(columns.details(range(rows))) <= set(range(rows))
     ingest.accept(columns, signal=signal, sender_service=ANY_SERVICE, received_us=to_micros(_AT))
 
 

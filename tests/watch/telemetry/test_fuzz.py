@@ -1,4 +1,7 @@
-"""A little of the fuzzer in every run, always with the same seeds: that it still runs, and finds nothing."""
+"""A little of the fuzzer in every run, always with the same seeds: that it still runs, and finds nothing.
+
+How to run it for longer, and where findings go, is said in `fuzz.py`.
+"""
 
 from __future__ import annotations
 
