@@ -98,3 +98,14 @@ def test_a_body_of_twenty_megabytes_is_refused_unread(desk: Desk, clock: ManualC
     assert answer.status_code == 413
     assert "4,194,304" in answer.json()["detail"]
     assert "smaller batches" in answer.json()["way_out"]
+
+
+def test_a_collectors_token_writes_for_every_service(desk: Desk, clock: ManualClock) -> None:
+    """A token bound to every service, as the collector's page says to make it, counts for whichever service is named."""
+    token = desk.token("admin", personal=False, service="*", scopes=["telemetry.write"])
+    for service in ("checkout", "search"):
+        answer = send(
+            desk, clock, f"Bearer {token}", body([Span(end=clock.now(), service=service)]), "application/x-protobuf"
+        )
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert counted(desk, clock, service) == 1
