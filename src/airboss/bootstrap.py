@@ -16,7 +16,16 @@ from sqlalchemy import Connection
 
 from airboss.act.flags import FlagInspector, Flags, flag_digests, flag_kind
 from airboss.act.rollout import Rollouts, poke
-from airboss.act.targets import FlagTarget, Target, Targets
+from airboss.act.targets import (
+    EnvoyConnection,
+    EnvoyInspector,
+    EnvoyTarget,
+    FlagTarget,
+    Target,
+    Targets,
+    check_connection,
+    read_connection,
+)
 from airboss.catalog import DEPENDENT_OWNERS, SERVICE_OWNERS, Catalog, Kinds
 from airboss.changes import Change, Changes, Inspector, Phase, row_digests
 from airboss.decide.approvals import Approvals, Subject
@@ -52,6 +61,7 @@ from airboss.watch.telemetry import BucketStore, TelemetryReader, TelemetrySetti
 KEY_FILE: Final = "journal.key"
 CHECKPOINT_FILE: Final = "checkpoints"
 DEMO_MARK: Final = "THIS-IS-A-DEMO"
+ENVOY: Final = "envoy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +148,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
         tls_key=path("tls_key"),
         demo=(text("demo") or "").lower() in ("1", "true", "yes"),
         lateness_s=seconds("lateness_s", defaults.lateness_s, least=1, most=300),
+        route_folder=path("route_folder"),
     )
 
 
@@ -215,7 +226,12 @@ def build(  # noqa: PLR0915 - one place, one line a room
     checkpoints = Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE)
 
     identity = Identity(store, journal, clock=clock, ids=ids, chance=chance)
-    catalog = Catalog(store, journal, held=(WINDOW,), validators={"SLI": _check_sli, "SLO": _check_slo})
+    catalog = Catalog(
+        store,
+        journal,
+        held=(WINDOW,),
+        validators={"SLI": _check_sli, "SLO": _check_slo, "Connection": check_connection},
+    )
     flags = Flags(store, journal, clock)
     hint = _Hint()
 
@@ -234,7 +250,11 @@ def build(  # noqa: PLR0915 - one place, one line a room
     )
     objectives = Standings(store=store, catalog=catalog, telemetry=reader)
     planner = Planner(catalog=catalog, telemetry=reader, clock=clock)
-    inspectors: dict[str, Inspector] = {"flag": FlagInspector(flags), **(more_inspectors or {})}
+    inspectors: dict[str, Inspector] = {
+        "flag": FlagInspector(flags),
+        ENVOY: EnvoyInspector(catalog),
+        **(more_inspectors or {}),
+    }
     changes = Changes(
         store,
         journal,
@@ -298,7 +318,13 @@ def build(  # noqa: PLR0915 - one place, one line a room
         members=catalog.members,
         poked=hint.poke,
     )
-    all_targets = Targets({"flag": FlagTarget(store, flags, clock=clock), **(targets or {})})
+    envoy = EnvoyTarget(
+        connections=lambda name: _envoy(store, catalog, name),
+        folder=settings.routes,
+        secret=os.environ.get,
+        clock=clock,
+    )
+    all_targets = Targets({"flag": FlagTarget(store, flags, clock=clock), ENVOY: envoy, **(targets or {})})
     facts = PolicyFacts(
         catalog=catalog,
         objectives=objectives,
@@ -370,6 +396,17 @@ def build(  # noqa: PLR0915 - one place, one line a room
         steering=steering,
         buckets=bucket_store,
     )
+
+
+def _envoy(store: Store, catalog: Catalog, name: str) -> EnvoyConnection:
+    """Return the Envoy a connection leads to. Raises Refused where it leads to none (any more)."""
+    with store.read() as connection:
+        found = catalog.connection(connection, name)
+    if found is None or found.system != ENVOY:
+        raise Refused(
+            f"there is no connection {name} to an Envoy", code="unknown-reference", way_out="apply its Connection again"
+        )
+    return read_connection(name, found.settings)
 
 
 def _check_sli(document: Document) -> None:

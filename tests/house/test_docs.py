@@ -77,7 +77,7 @@ def _commands() -> set[str]:
 
 
 _COMMAND = re.compile(
-    r"(?:^|[^/\w.-])airboss ((?!change is\b)[a-z]+(?:-[a-z]+)?)(?: ([a-z]+(?:-[a-z]+)*))?", re.MULTILINE
+    r"(?:^|[^/\w.-])airboss ((?!change is\b|metadata\b)[a-z]+(?:-[a-z]+)?)(?: ([a-z]+(?:-[a-z]+)*))?", re.MULTILINE
 )
 
 

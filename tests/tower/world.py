@@ -233,6 +233,7 @@ class World:
     targets: Mapping[str, Target] | Callable[[ManualClock], Mapping[str, Target]] | None = None
     nature: Nature = field(default_factory=Nature)
     catalog: str = CATALOG
+    route_folder: Path | None = None
     clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
@@ -251,7 +252,7 @@ class World:
 
     def _build(self) -> House:
         return build(
-            Settings(data=self.folder, database=self.database),
+            Settings(data=self.folder, database=self.database, route_folder=self.route_folder),
             clock=self.clock,
             chance=self.chance,
             engine=InlineEngine(),

@@ -37,6 +37,13 @@ class Settings:
     demo: bool = False
     lateness_s: int = 8
     """How long after its time telemetry is still counted; every second here is one more until harm is found."""
+    route_folder: Path | None = None
+    """Below which the route files of Envoy connections lie; the data folder where it is not said."""
+
+    @property
+    def routes(self) -> Path:
+        """The folder that the route files of connections are named from."""
+        return self.route_folder or self.data
 
     @property
     def database_url(self) -> str:

@@ -92,10 +92,11 @@ class Flight:
             await self._write(held, scene, plan, ruling, by=back.actor, orders=orders)
             return
         exposing = plan.exposing(run.step)
-        units = await self._observe(scene, plan, [] if exposing is None else [exposing.unit])
+        units, silent = await self._observe(scene, plan, [] if exposing is None else [exposing.unit])
         judged = await asyncio.to_thread(self._judge.look, scene, plan, run)
         seen = Seen(
             units=units,
+            silent=silent,
             answers=judged.answers,
             fault=_refusal(scene, plan, run),
             answered_by=skip.actor if skip is not None and _asks(plan, run) else None,
@@ -116,28 +117,35 @@ class Flight:
         taken = [one for one in scene.commands if done or one is not skip]
         await self._write(held, scene, plan, ruling, orders=orders, said=said, judged=judged, taken=taken)
 
-    async def _observe(self, scene: Scene, plan: Plan, names: Sequence[str]) -> dict[str, Observation | None]:
-        """Ask the targets what is there; one that does not answer in time is None."""
+    async def _observe(
+        self, scene: Scene, plan: Plan, names: Sequence[str]
+    ) -> tuple[dict[str, Observation | None], dict[str, str]]:
+        """Ask the targets what is there; one that does not answer in time is None. Say also why, where that is known."""
+        silent: dict[str, str] = {}
 
         async def one(name: str) -> Observation | None:
             unit = plan.unit(name)
             try:
                 async with asyncio.timeout(OBSERVE_S):
                     return await self._targets.of(unit.kind).observe(unit.ref(scene.change.id))
-            except (AirbossError, TimeoutError):
+            except AirbossError as fault:
+                silent[name] = fault.detail
+                return None
+            except TimeoutError:
+                silent[name] = f"not within {OBSERVE_S:g} s"
                 return None
             except Exception:
                 # Vendor exceptions stop at the adapter; one that does not must not keep the other units from help.
                 log.exception("the %s target of %s broke while it was observed", unit.kind, name)
                 return None
 
-        return dict(zip(names, await asyncio.gather(*(one(name) for name in names)), strict=True))
+        return dict(zip(names, await asyncio.gather(*(one(name) for name in names)), strict=True)), silent
 
     # -- backwards -------------------------------------------------------------------------------------------------
 
     async def _take_back(self, held: Claim, scene: Scene, plan: Plan) -> None:
         """Rolling back: needs targets and nothing else."""
-        units = await self._observe(scene, plan, sorted(scene.run.baselines))
+        units, _ = await self._observe(scene, plan, sorted(scene.run.baselines))
         # Accepted is not done: an order that was taken just before may still come true, so its time is waited for.
         settled = all(
             effect.deadline_at <= scene.shared

@@ -127,6 +127,8 @@ class Seen:
 
     units: Mapping[str, Observation | None]
     """None: the target did not answer."""
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """By unit: why a target gave no answer that could be used, where that is known."""
     answers: tuple[Answer, ...] = ()
     clearance: str | None = None
     """None: policy lets the change go on; else why not."""

