@@ -70,14 +70,17 @@ def test_a_service_never_heard_of_offends(airboss, become, desk):
 def test_a_service_that_is_heard_is_well(airboss, become, desk):
     """Spans within the hour that name known changes or none are no problem; strangers are told and fail nothing."""
     become("dev-a")
-    _flush(desk, _covered(desk, current=40, stale=10), _covered(desk, "ghost"))
+    logs = _covered(desk, current=99, signal="logs")
+    _flush(desk, _covered(desk, current=40, stale=10), logs, _covered(desk, "ghost"))
     ran = airboss("telemetry", "check")
     assert ran.code == Exit.OK, ran.out
     assert "50.0 %" in ran.out
     assert "In no catalogue: ghost" in ran.out
     told = airboss("telemetry", "check", "--json").json()
     assert (told["unknown"], told["observed_pct"]) == (["ghost"], 100.0)
-    assert told["services"][0]["signals"] == {"traces": 100, "metrics": 0, "logs": 0}
+    assert told["services"][0]["signals"] == {"traces": 100, "metrics": 0, "logs": 100}
+    assert told["below_target"] == [{"service": "checkout", "signal": "traces", "annotated_pct": 50.0}]
+    assert "checkout: 50 % of its traces name a change; the aim is 95 %" in ran.out
 
 
 def test_what_is_wrong_is_said_of_whom(airboss, become, desk):

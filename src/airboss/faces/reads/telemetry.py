@@ -19,6 +19,10 @@ LATE_SHARE: Final = 0.01
 """More than this share of late spans is told: what is late is in no verdict."""
 
 
+TARGET_PCT: Final = 95.0
+"""Share of a service's items that should name a change, by signal."""
+
+
 def exemplars_view(house: House, change: Change) -> dict[str, Any]:
     """Return traces of the change's present attempt that are worth opening, by arm: failed ones first (newest first), then
     the slowest. At most twenty an arm. No query but the telemetry's.
@@ -46,7 +50,7 @@ def telemetry_view(house: House, connection: Connection, now: datetime) -> dict[
     """Return what is received of every service of the catalogue, also of those never heard of, and what is wrong with it.
 
     `services`: each with `seen` (`now`: within the hour, `earlier`, `never`), its rows of coverage, and `problems` in
-    words. `unknown`: services that send and are in no catalogue. `observed_pct`: share of the catalogue seen now. Some
+    words. `below_target`: which of whose signals name a change too seldom, the worst first. `unknown`: services that send and are in no catalogue. `observed_pct`: share of the catalogue seen now. Some
     queries for the catalogue, and the telemetry's.
     """
     rows = coverage_view(house, now)
@@ -56,9 +60,22 @@ def telemetry_view(house: House, connection: Connection, now: datetime) -> dict[
     heard = sum(one["seen"] == "now" for one in services)
     return {
         "services": services,
+        "target_pct": TARGET_PCT,
+        "below_target": _below_target(services),
         "unknown": sorted({row["service"] for row in rows} - known),
         "observed_pct": round(100 * heard / len(services), 1) if services else None,
     }
+
+
+def _below_target(services: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for one in services:
+        for signal, items in one["signals"].items():
+            rows = [row for row in one["coverage"] if row["signal"] == signal]
+            named = 100 * sum(row["current"] + row["stale"] for row in rows) / items if items else TARGET_PCT
+            if named < TARGET_PCT:
+                found.append({"service": one["name"], "signal": signal, "annotated_pct": round(named, 1)})
+    return sorted(found, key=lambda row: row["annotated_pct"])
 
 
 def _checked(service: Service, rows: Sequence[dict[str, Any]], ever: frozenset[str]) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def check(as_json: AsJson = False) -> int:
     for one in wrong:
         for problem in one["problems"]:
             say(f"{one['name']}: {problem}")
+    for row in found["below_target"]:
+        share = f"{row['annotated_pct']:g} % of its {row['signal']} name a change"
+        say(f"{row['service']}: {share}; the aim is {found['target_pct']:g} %")
     if found["unknown"]:
         say(f"In no catalogue: {', '.join(found['unknown'])}")
     return Exit.FAULT if wrong else Exit.OK
