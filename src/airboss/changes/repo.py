@@ -99,6 +99,13 @@ def ended(connection: Connection, *, services: Collection[str], outcomes: Collec
     return int(connection.execute(query).scalar_one())
 
 
+def tally(connection: Connection) -> list[tuple[str, str, str | None, int]]:
+    """Return how many changes there are by kind, phase and outcome. One query."""
+    columns = (change.c.kind, change.c.phase, change.c.outcome)
+    rows = connection.execute(sa.select(*columns, sa.func.count()).group_by(*columns).order_by(*columns))
+    return [(row[0], row[1], row[2], int(row[3])) for row in rows]
+
+
 def listed(
     connection: Connection,
     *,

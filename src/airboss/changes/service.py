@@ -388,6 +388,10 @@ class Changes:
         """Return the changes in some phases, newest first, at most a thousand. One query."""
         return repo.listed(connection, phases=phases, limit=PHASES_MOST)
 
+    def tally(self, connection: Connection) -> Sequence[tuple[str, Phase, str | None, int]]:
+        """Return how many changes there are by kind, phase and outcome. One query."""
+        return [(kind, Phase(phase), outcome, count) for kind, phase, outcome, count in repo.tally(connection)]
+
     def ended(
         self, connection: Connection, *, services: Collection[str], outcomes: Collection[Phase], since: datetime
     ) -> int:

@@ -54,6 +54,7 @@ def create_app(
     app.state.error_page = error_page
 
     app.include_router(system.public)
+    app.include_router(system.measured)
     app.include_router(people.public, prefix=V1)
     for room in (changes, estate, people, switches, policies, audit, system):
         app.include_router(room.router, prefix=V1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 API: Final = "/api/v1"
 TIMEOUT_S: Final = 30.0
 FULL_ID: Final = len("chg_") + 26
+_AGAIN_AFTER_S: Final = (0.2, 1.0, 2.0)
+"""How long a command waits before it sends the very same act again, with the same key: it is done once."""
 _LOOK_BACK: Final = 1_000
 """How many of the newest changes a shortened ID is looked for in."""
 
@@ -42,7 +45,21 @@ class Api:
     ) -> Any:
         """Return the JSON of a POST, of a JSON `value` or of `text`. A repeated press is one act. Raises Problem."""
         headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return self._ask("POST", path, value=value, text=text, kind=kind, params=params, headers=headers)
+        broken: Problem | None = None
+        for wait_s in (*_AGAIN_AFTER_S, None):
+            try:
+                return self._ask("POST", path, value=value, text=text, kind=kind, params=params, headers=headers)
+            except Problem as fault:
+                if fault.code == "outcome-unknown":
+                    broken = fault
+                elif fault.code == "server-away" and broken is not None:
+                    pass  # it may have happened before the server went
+                elif fault.code != "idempotency-in-progress":
+                    raise
+                if wait_s is None:
+                    raise broken or fault from fault
+            time.sleep(wait_s)
+        raise AssertionError("the last try returns or raises")
 
     def put(self, path: str, *, text: str, kind: str, version: int) -> Any:
         """Return the JSON of a PUT that replaces what was at `version`. Raises Problem."""

@@ -73,7 +73,7 @@ _BY_OUTCOME: Final = {
 
 def of_status(status: int, code: str = "") -> Exit:
     """Return the exit code of an answer of the API: by the problem's code where that says more than its status."""
-    if code == "outcome-unknown":
+    if code in ("outcome-unknown", "answer-lost", "idempotency-in-progress"):
         return Exit.UNKNOWN
     return _BY_STATUS.get(status, Exit.FAULT)
 

@@ -18,12 +18,14 @@ from airboss.decide.policy import Point, fixture
 from airboss.faces.api.callers import Caller, Doorkeeper, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn
 from airboss.faces.api.live import Broadcaster
+from airboss.faces.api.metrics import MEDIA_TYPE, exposition
 from airboss.kernel.clock import from_micros
 from airboss.kernel.errors import AirbossError, Invalid, NotFound
 from airboss.people.access import Action, Actor, require
 
 public = APIRouter(tags=["system"])
 router = APIRouter(route_class=Guarded, tags=["live"])
+measured = APIRouter(route_class=Guarded, tags=["system"])
 
 PENDING_MOST: Final = timedelta(seconds=5)
 LAG_MOST_S: Final = 10.0
@@ -51,6 +53,13 @@ def readyz(house: HouseHere) -> JSONResponse:
     ]
     ready = all(check["ok"] for check in checks)
     return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+
+@measured.get("/metrics", response_class=PlainTextResponse)
+def metrics(house: HouseHere, caller: Caller) -> PlainTextResponse:
+    """Give the server's own metrics, for Prometheus: with a token of scope `read`, for they name services and changes."""
+    require(caller, Action.TELEMETRY_READ)
+    return PlainTextResponse(exposition(house), media_type=MEDIA_TYPE)
 
 
 @public.get("/docs/errors/{code}", response_class=PlainTextResponse)
