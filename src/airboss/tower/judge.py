@@ -23,6 +23,7 @@ from airboss.watch.analysis import (
     ArmCounts,
     Block,
     Design,
+    PodCounts,
     State,
     alpha_of_attempt,
     decide,
@@ -216,13 +217,18 @@ def as_block(sealed: SealedBlock, share: float) -> Block:
         start_us=to_micros(sealed.start),
         end_us=to_micros(sealed.end),
         share_canary=share,
-        canary=_arm(sealed.canary),
-        baseline=_arm(sealed.baseline),
+        canary=_arm(sealed.canary, pods=sealed.design == "deploy"),
+        baseline=_arm(sealed.baseline, pods=sealed.design == "deploy"),
     )
 
 
-def _arm(counts: Counts) -> ArmCounts:
+def _arm(counts: Counts, *, pods: bool) -> ArmCounts:
+    """Return an arm's counts; `pods` where its groups are pods, and not people's hashes as in a ramp."""
+    by_pod = counts.by_pod() if pods else None
     return ArmCounts(
+        pods=tuple(
+            PodCounts(pod=str(number), requests=requests, bad=bad) for number, (requests, bad) in (by_pod or {}).items()
+        ),
         requests=counts.requests,
         bad=counts.bad,
         hist=counts.hist,

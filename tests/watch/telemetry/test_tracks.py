@@ -129,11 +129,11 @@ def test_a_block_of_a_deploy_knows_its_pods(
     line.send(Span(end=start + timedelta(seconds=3)), resource={"service.version": "1"})
     line.run(12)
     first, second = line.blocks(after=start)[:2]
-    assert (first.design, first.canary.by_pod()) == ("deploy", ((5, 1),))
-    assert sorted(first.baseline.by_pod() or ()) == [(4, 0), (6, 2)]
+    assert (first.design, list((first.canary.by_pod() or {}).values())) == ("deploy", [(5, 1)])
+    assert sorted((first.baseline.by_pod() or {}).values()) == [(4, 0), (6, 2)]
     assert not first.saturated
     assert (second.baseline.requests, second.baseline.by_pod()) == (1, None)
-    assert second.canary.by_pod() == ()
+    assert second.canary.by_pod() == {}
 
 
 def test_pods_have_numbers_of_their_own_while_there_are_a_hundred() -> None:
@@ -177,4 +177,4 @@ def test_every_root_span_of_the_place_is_in_exactly_one_arm(parts: list[tuple[st
 
 def test_no_requests_are_no_pods() -> None:
     """An arm in which nobody came has no pods, which is not the same as pods that are not known."""
-    assert Counts().by_pod() == ()
+    assert Counts().by_pod() == {}

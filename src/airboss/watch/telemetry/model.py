@@ -95,16 +95,18 @@ class Counts:
     subjects_hist: Ints = field(default_factory=_bins)
     groups: Ints = field(default_factory=_groups)
 
-    def by_pod(self) -> tuple[tuple[int, int], ...] | None:
-        """Return (requests, bad) of every pod a deploy's arm was served by, None when some request named no pod.
+    def by_pod(self) -> Mapping[int, tuple[int, int]] | None:
+        """Return (requests, bad) of every pod a deploy's arm was served by, by the number the receiver gave it; None
+        when some request named no pod.
 
         Pods beyond a hundred share a number, and so may two pods that report to different receivers: a group is then
         several pods, never part of one within a receiver.
         """
-        pods = self.groups[self.groups[:, 0] > 0, :2]
-        if int(pods[:, 0].sum()) != self.requests:
+        if int(self.groups[:, 0].sum()) != self.requests:
             return None
-        return tuple((requests, bad) for requests, bad in pods.tolist())
+        return {
+            number: (requests, bad) for number, (requests, bad) in enumerate(self.groups[:, :2].tolist()) if requests
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
