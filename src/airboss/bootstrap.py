@@ -27,7 +27,7 @@ from airboss.act.targets import (
     read_connection,
 )
 from airboss.catalog import DEPENDENT_OWNERS, SERVICE_OWNERS, Catalog, Kinds
-from airboss.changes import Change, Changes, Inspector, Phase, row_digests
+from airboss.changes import TEMPLATE, Change, Changes, Inspector, Phase, row_digests
 from airboss.decide.approvals import Approvals, Subject
 from airboss.decide.calendar import WINDOW, Calendar
 from airboss.decide.evidence import Evidence
@@ -229,7 +229,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     catalog = Catalog(
         store,
         journal,
-        held=(WINDOW,),
+        held=(WINDOW, TEMPLATE),
         validators={"SLI": _check_sli, "SLO": _check_slo, "Connection": check_connection},
     )
     flags = Flags(store, journal, clock)
@@ -263,6 +263,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         catalog=catalog,
         inspectors=inspectors,
         reviewers=(planner,),
+        flags=lambda connection: [flag.definition.name for flag in flags.list(connection)],
         wake=wake,
         unasked=unasked,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from airboss.catalog import Catalog, Kinds
-from airboss.changes import Changes, Inspection, Known, Objective, Spec
+from airboss.changes import TEMPLATE, Changes, Inspection, Known, Objective, Spec
 from airboss.decide.calendar import WINDOW
 from airboss.kernel.errors import Refused
 from airboss.people.access import Actor, Role
@@ -81,7 +81,7 @@ class Desk:
 
     def __init__(self, store: Store, journal: Journal, clock: Any, ids: Any) -> None:
         self.store, self.journal, self.clock = store, journal, clock
-        self.catalog = Catalog(store, journal, held=[WINDOW])
+        self.catalog = Catalog(store, journal, held=[WINDOW, TEMPLATE])
         self.flags = Pins("flag", "name", {"tax.engine": "sha256:" + "1" * 64})
         self.woken: list[str] = []
         self.changes = Changes(

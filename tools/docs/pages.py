@@ -23,6 +23,7 @@ from airboss.kernel.settings import Settings
 from airboss.people.access import RULES, Role
 from tools.docs import sdk as sdk_page
 from tools.docs import source
+from tools.docs.kinds import kinds
 
 HERE: Final = Path(__file__).parent
 SHIPPED: Final = HERE.parents[1] / "src/airboss/faces/api"
@@ -317,6 +318,12 @@ def sdk() -> str:
     )
 
 
+def kinds_of_change() -> str:
+    """Return the page of the shipped templates."""
+    with house() as server:
+        return kinds(page, grid, server.changes.targets)
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors,
     "facts.md": facts,
@@ -325,6 +332,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "access.md": access,
     "lifecycle.md": lifecycle,
     "files.md": files,
+    "templates.md": kinds_of_change,
     "cli.md": cli,
     "api.md": api,
     "sdk.md": sdk,

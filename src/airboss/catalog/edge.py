@@ -27,6 +27,8 @@ _DURATION: Final = re.compile(
     r"(?:([0-9]{1,9})w)?(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
 )
 MOST_DURATION_S: Final = 2 * 366 * 86_400
+MOST_TOLD: Final = 400
+"""Characters of a reason, which may quote what was written."""
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2199
 _PERCENT: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%")
@@ -231,6 +233,8 @@ def invalid(errors: Iterable[ErrorDetails], document: Document) -> Invalid:
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     where = dotted(_path(first))
     code, detail = _told(first)
+    if len(detail) > MOST_TOLD:
+        detail = f"{detail[:MOST_TOLD]}…"
     return Invalid(f"{where}: {detail}{more}" if where else f"{detail}{more}", code=code, place=_place(first, document))
 
 

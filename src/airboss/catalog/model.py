@@ -105,6 +105,8 @@ class Sli:
     kind: SliKind
     service: str | None
     content: Mapping[str, Any]
+    signals: frozenset[str] = frozenset()
+    """What it tells, by its label `airboss.dev/signal` (a name, or a list of them)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,8 @@ class Slo:
     indicator: str | None
     target: float | None
     content: Mapping[str, Any]
+    signals: frozenset[str] = frozenset()
+    """What it tells, as of an indicator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

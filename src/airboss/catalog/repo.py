@@ -67,6 +67,12 @@ def revision(connection: Connection, kind: str, name: str, number: int) -> Store
     return None if row is None else _stored(row)
 
 
+def revisions(connection: Connection, kind: str, name: str) -> list[Stored]:
+    """Return a document as it was at each revision, the oldest first. One query."""
+    query = sa.select(document).where(document.c.kind == kind, document.c.name == name)
+    return [_stored(row) for row in connection.execute(query.order_by(document.c.revision))]
+
+
 def known(connection: Connection, kinds: Collection[str] | None = None) -> set[tuple[str, str]]:
     """Return (kind, name) of every document in force. One query."""
     query = sa.select(document.c.kind, document.c.name).where(document.c.current)

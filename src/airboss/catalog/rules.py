@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from airboss.catalog.model import (
     Connection,
@@ -20,6 +20,8 @@ from airboss.catalog.model import (
     Team,
     Tier,
 )
+
+SIGNAL_LABEL: Final = "airboss.dev/signal"
 
 
 def service(stored: Stored) -> Service:
@@ -88,6 +90,7 @@ def sli(stored: Stored) -> Sli:
         kind=cast("SliKind", kind),
         service=_source_service(spec),
         content=stored.value,
+        signals=_signals(stored.value),
     )
 
 
@@ -100,6 +103,16 @@ def slo(stored: Stored) -> Slo:
         indicator=spec.get("indicatorRef", inline),
         target=_target(spec.get("objectives")),
         content=stored.value,
+        signals=_signals(stored.value),
+    )
+
+
+def _signals(value: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names under the label; OpenSLO allows one text or a list of them."""
+    found = (value["metadata"].get("labels") or {}).get(SIGNAL_LABEL, ())
+    names = [found] if isinstance(found, str) else found
+    return (
+        frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list | tuple) else frozenset()
     )
 
 

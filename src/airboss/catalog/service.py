@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 from sqlalchemy import Connection as Database
@@ -33,6 +33,8 @@ class Held:
     api_version: str = AIRBOSS
     action: Action = Action.CATALOG_APPLY
     check: Check | None = None
+    follows: Callable[[Mapping[str, Any], Document], None] | None = None
+    """Judges a document against the one in force that it would replace. Raises Invalid with the place."""
 
 
 OWN: Final = (
@@ -118,6 +120,8 @@ class Catalog:
                     outcome="unchanged",
                     warnings=self._warnings(tx.connection, before),
                 )
+            if before is not None and held.follows is not None:
+                held.follows(before.value, document.document)
             after = Stored(
                 kind=document.kind,
                 name=document.name,
@@ -178,6 +182,10 @@ class Catalog:
     def revision(self, connection: Database, kind: str, name: str, number: int) -> Stored | None:
         """Return a document as it was at a revision, or None. One query."""
         return repo.revision(connection, kind, name, number)
+
+    def revisions(self, connection: Database, kind: str, name: str) -> list[Stored]:
+        """Return a document as it was at each revision, the oldest first. One query."""
+        return repo.revisions(connection, kind, name)
 
     def known(self, connection: Database) -> set[tuple[str, str]]:
         """Return (kind, name) of every document in force. One query."""

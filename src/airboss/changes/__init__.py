@@ -14,6 +14,8 @@ from airboss.changes.inspection import Finding, Inspection, Inspector
 from airboss.changes.lifecycle import EDITABLE, ENDED, FACTS, MOVES, OVER, STARTED, Change, Moved, Phase, check_move
 from airboss.changes.repo import Summary, existing, row_digest, row_digests, transition
 from airboss.changes.service import Changes, Page, Wake
+from airboss.changes.shelf import TEMPLATE, Shelf, sound
+from airboss.changes.signals import LABEL
 from airboss.changes.spec import (
     EXECUTED,
     FORMAT,
@@ -37,6 +39,7 @@ from airboss.changes.spec import (
     Run,
     Schedule,
     Section,
+    Signal,
     Spec,
     Stage,
     Step,
@@ -47,7 +50,7 @@ from airboss.changes.spec import (
     section_digests,
     total_digest,
 )
-from airboss.changes.template import Template, template, templates
+from airboss.changes.template import MEASURED, SignalShape, Template, template, templates
 
 __all__ = [
     "EDITABLE",
@@ -55,10 +58,13 @@ __all__ = [
     "EXECUTED",
     "FACTS",
     "FORMAT",
+    "LABEL",
     "MATERIAL",
+    "MEASURED",
     "MOVES",
     "OVER",
     "STARTED",
+    "TEMPLATE",
     "Artifact",
     "Ask",
     "BurnRateGate",
@@ -94,6 +100,9 @@ __all__ = [
     "Run",
     "Schedule",
     "Section",
+    "Shelf",
+    "Signal",
+    "SignalShape",
     "Spec",
     "Stage",
     "Step",
@@ -112,6 +121,7 @@ __all__ = [
     "row_digest",
     "row_digests",
     "section_digests",
+    "sound",
     "template",
     "templates",
     "total_digest",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,15 +20,18 @@ from airboss.changes.shapes import (
     CoverageShape,
     ExposeShape,
     RolloutShape,
-    StageShape,
 )
-from airboss.changes.template import template
+from airboss.changes.template import Template, template
 from airboss.kernel.canonical import canonical, digest_bytes
 from airboss.kernel.errors import AirbossError, Invalid, Refused
 from airboss.kernel.yaml import Document, Path
 
 MOST_STEPS: Final = 1_000
 _STEP: Final = re.compile(r"[^.\[\]]+|\[[0-9]+\]")
+
+
+Find = Callable[[str], Template | None]
+"""Finds a template by `name` or `name@version`; raises Invalid for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,11 @@ class Draft:
         return f"{known['source']}:1:1"
 
 
-def read_change(document: Document) -> Draft:
-    """Return a document as a draft. Raises Invalid with the place of what the file alone shows to be wrong."""
+def read_change(document: Document, find: Find = template) -> Draft:
+    """Return a document as a draft. Raises Invalid with the place of what the file alone shows to be wrong.
+
+    `find` finds its template, of which it may know none yet (None): then what the template forbids is found later.
+    """
     shape, value = fit(ChangeShape, document)
     draft = Draft(
         id=shape.metadata.id,
@@ -79,7 +85,7 @@ def read_change(document: Document) -> Draft:
         document=canonical(value),
         places=canonical({"source": document.source, "at": dict(_places(document, value, ()))}),
     )
-    for fault in faults(shape.spec):
+    for fault in faults(shape.spec, find):
         raise fault.raised(draft, Invalid)
     return draft
 
@@ -98,16 +104,16 @@ def refused(draft: Draft, fault: Refused | Invalid) -> AirbossError:
     return Refused(f"{fault.place}: {fault.detail}", code=fault.code, place=draft.place(path), way_out=fault.way_out)
 
 
-def faults(spec: ChangeSpecShape) -> Iterator[Fault]:
+def faults(spec: ChangeSpecShape, find: Find = template) -> Iterator[Fault]:
     """Yield what is wrong with a change by itself, in the order of the file."""
     try:
-        defaults = template(spec.template)
+        defaults = find(spec.template)
     except Invalid as fault:
         yield Fault(path=("spec", "template"), detail=fault.detail, code=fault.code, way_out=fault.way_out)
         return
     rollout, schedule = spec.rollout, spec.schedule
-    strategy = rollout.strategy or defaults.spec.strategy
-    if strategy not in defaults.spec.strategies:
+    strategy = rollout.strategy or (defaults.spec.strategy if defaults is not None else "canary")
+    if defaults is not None and strategy not in defaults.spec.strategies:
         yield Fault(
             path=("spec", "rollout", "strategy"),
             detail=f"a {defaults.metadata.name} is not rolled out {strategy}",
@@ -117,7 +123,7 @@ def faults(spec: ChangeSpecShape) -> Iterator[Fault]:
     if schedule and schedule.not_before and schedule.not_after and schedule.not_after <= schedule.not_before:
         yield Fault(path=("spec", "schedule", "not_after"), detail="this is not after not_before", code="bad-schedule")
     yield from _stages(rollout, strategy)
-    yield from _gates(rollout.gates or [], ("spec", "rollout", "gates"))
+    yield from gate_faults(rollout.gates or [], ("spec", "rollout", "gates"))
     if rollout.allowance == 0:
         yield Fault(
             path=("spec", "rollout", "allowance"),
@@ -148,16 +154,15 @@ def _stages(rollout: RolloutShape, strategy: str) -> Iterator[Fault]:
                 path=(*path, "steps"), detail=f"more than {MOST_STEPS:,} steps in one change", code="too-many-steps"
             )
             return
-        yield from _steps(stage, strategy, path, first=number == 0)
-        yield from _gates(stage.gates or [], (*path, "gates"))
+        yield from step_faults(stage.steps or (), strategy, (*path, "steps"), first=number == 0)
+        yield from gate_faults(stage.gates or [], (*path, "gates"))
 
 
-def _steps(stage: StageShape, strategy: str, path: Path, *, first: bool) -> Iterator[Fault]:
-    if stage.steps is None:
-        return
+def step_faults(steps: Sequence[Any], strategy: str, path: Path, *, first: bool = True) -> Iterator[Fault]:
+    """Yield what is wrong with the steps of a stage, or of a template."""
     reached = 0.0
-    for number, step in enumerate(stage.steps):
-        here: Path = (*path, "steps", number)
+    for number, step in enumerate(steps):
+        here: Path = (*path, number)
         if isinstance(step, AskShape) and first and number == 0:
             yield Fault(
                 path=here,
@@ -186,11 +191,11 @@ def _steps(stage: StageShape, strategy: str, path: Path, *, first: bool) -> Iter
         reached = max(reached, step.expose)
         if step.bake.most is not None and step.bake.most < step.bake.least:
             yield Fault(path=(*here, "bake", "most"), detail="this is shorter than `least`", code="bad-step")
-    if reached == 0:
-        yield Fault(path=(*path, "steps"), detail="this stage never exposes anything", code="bad-step")
+    if steps and reached == 0:
+        yield Fault(path=path, detail="this stage never exposes anything", code="bad-step")
 
 
-def _gates(gates: list[Any], path: Path) -> Iterator[Fault]:
+def gate_faults(gates: Sequence[Any], path: Path) -> Iterator[Fault]:
     """Yield the gates that only look like gates."""
     for number, gate in enumerate(gates):
         if gate in gates[:number]:

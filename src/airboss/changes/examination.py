@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -12,8 +12,8 @@ from airboss.changes import expansion, fitness
 from airboss.changes.draft import Draft, refused
 from airboss.changes.expansion import Known
 from airboss.changes.inspection import Finding, Inspection, Inspector
+from airboss.changes.shelf import Shelf
 from airboss.changes.spec import Section, Spec, section_digests, total_digest
-from airboss.changes.template import template
 from airboss.kernel.errors import Invalid, Refused
 
 
@@ -28,19 +28,39 @@ class Expanded:
     findings: tuple[Finding, ...]
 
 
+Flags = Callable[[Connection], Collection[str]]
+"""Names the flags there are, which can be switched off when things go wrong."""
+
+
 class Examiner:
     """Reads the catalog and asks the inspectors; writes nothing."""
 
     def __init__(
-        self, catalog: Catalog, *, inspectors: Mapping[str, Inspector], reviewers: Sequence[Inspector]
+        self,
+        catalog: Catalog,
+        *,
+        inspectors: Mapping[str, Inspector],
+        reviewers: Sequence[Inspector],
+        flags: Flags | None = None,
     ) -> None:
         self._catalog = catalog
+        self._shelf = Shelf(catalog)
+        self._flags = flags
         self._inspectors = dict(inspectors)
         self._reviewers = tuple(reviewers)
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """The kinds of target there is an inspector for."""
+        return frozenset(self._inspectors)
+
     def expand(self, connection: Connection, draft: Draft) -> Expanded:
         """Return a draft made whole. Raises Refused with the place of what keeps it from being reviewed."""
-        defaults = template(draft.spec.template)
+        try:
+            defaults = self._shelf.find(connection, draft.spec.template)
+        except Invalid as gone:
+            place = draft.place(("spec", "template"))
+            raise Refused(gone.detail, code=gone.code, place=place, way_out=gone.way_out) from gone
         known = self.known(connection)
         for fault in fitness.unfit(draft.spec, defaults, known):
             raise fault.raised(draft, Refused)
@@ -53,7 +73,11 @@ class Examiner:
         stored = spec.stored()
         sections = section_digests(stored)
         return Expanded(
-            spec=spec, stored=stored, sections=sections, digest=total_digest(sections), findings=seen.findings
+            spec=spec,
+            stored=stored,
+            sections=sections,
+            digest=total_digest(sections),
+            findings=(*fitness.remarks(draft.spec, spec, defaults, known), *seen.findings),
         )
 
     def inspect(self, connection: Connection, spec: Spec) -> Inspection:
@@ -81,18 +105,27 @@ class Examiner:
         return Inspection(findings=tuple(finding for one in seen for finding in one.findings), pinned=pinned)
 
     def known(self, connection: Connection) -> Known:
-        """Return what a change can refer to. Six queries."""
+        """Return what a change can refer to. Eight queries."""
         names = self._catalog.known(connection)
         services = self._catalog.services(connection)
         slis = self._catalog.slis(connection)
         slos = self._catalog.slos(connection)
         used = {(slo.service, slo.indicator) for slo in slos}
+        called = {service.telemetry_name: service.name for service in services}
+        runbooks = self._catalog.documents(connection, "Runbook")
         return Known(
             services={service.name: service.stateful for service in services},
             environments={one.name: one.rank for one in self._catalog.environments(connection)},
             teams=frozenset(name for kind, name in names if kind == "Team"),
             seats=self._catalog.seats(names),
-            runbooks=frozenset(name for kind, name in names if kind == "Runbook"),
+            runbooks=frozenset(runbook.name for runbook in runbooks),
+            mitigating=frozenset(one.name for one in runbooks if {"mitigation", "rollback"} & set(one.value["for"])),
+            runbooks_of={service.name: service.runbooks for service in services},
+            owners={service.name: service.owner for service in services},
+            flags=frozenset(self._flags(connection)) if self._flags is not None else frozenset(),
+            carried=frozenset(self._inspectors),
+            sli_service={sli.name: called.get(sli.service, sli.service) if sli.service else None for sli in slis},
+            sli_signals={sli.name: sli.signals for sli in slis},
             windows={
                 window.name: bool(window.value["spec"]["allow"])
                 for window in self._catalog.documents(connection, "Window")
@@ -106,7 +139,9 @@ class Examiner:
                 for service in services
             },
             slos={
-                slo.name: expansion.Objective(service=slo.service, indicator=slo.indicator, target=slo.target)
+                slo.name: expansion.Objective(
+                    service=slo.service, indicator=slo.indicator, target=slo.target, signals=slo.signals
+                )
                 for slo in slos
             },
         )

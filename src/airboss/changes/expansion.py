@@ -5,13 +5,14 @@ Pure: the draft, the template and what the catalog says go in; a `Spec` or a `Fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from airboss.catalog import SliKind
 from airboss.changes import shapes
 from airboss.changes.draft import Draft, Fault
+from airboss.changes.signals import INFERRED, Bound, Told, bind
 from airboss.changes.spec import (
     Artifact,
     Ask,
@@ -54,6 +55,7 @@ class Objective:
     service: str | None
     indicator: str | None
     target: float | None
+    signals: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,42 @@ class Known:
     slis_of: Mapping[str, tuple[str, ...]]
     """Service → its indicators."""
     slos: Mapping[str, Objective]
+    sli_service: Mapping[str, str | None] = field(default_factory=dict)
+    """Indicator → the service whose spans it counts."""
+    sli_signals: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Indicator → what it tells, by its label; unlabelled, by its kind."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Service → the team that owns it."""
+    runbooks_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Service → its runbooks."""
+    mitigating: frozenset[str] | None = None
+    """The runbooks meant for mitigation or rollback; None: all of them."""
+    flags: frozenset[str] = frozenset()
+    carried: frozenset[str] | None = None
+    """The kinds of target this server carries; None where nobody says."""
+
+    def counted_at(self, sli: str, service: str) -> bool:
+        """Return whether an indicator is counted from the requests of a service, so that their arms can be compared."""
+        return self.sli_service.get(sli, service) in (None, service)
+
+    def told(self, services: Sequence[str]) -> Told:
+        """Return what some services can tell about signals; the first is the one whose arms are compared."""
+        here: dict[str, list[str]] = {}
+        elsewhere: dict[str, list[str]] = {}
+        objectives: dict[str, list[str]] = {}
+        for sli in dict.fromkeys(sli for service in services for sli in self.slis_of.get(service, ())):
+            into = here if self.counted_at(sli, services[0]) else elsewhere
+            for signal in self.sli_signals.get(sli) or {INFERRED[self.slis[sli]]}:
+                into.setdefault(signal, []).append(sli)
+        for name in _slos_at_stake(services, self):
+            for signal in self.slos[name].signals:
+                objectives.setdefault(signal, []).append(name)
+        return Told(
+            indicators=here,
+            elsewhere=elsewhere,
+            objectives=objectives,
+            all_objectives=_slos_at_stake(services, self),
+        )
 
     def budget_share(self, services: Iterable[str]) -> float | None:
         """Return the smallest error budget (1 − target) of the objectives of some services, or None."""
@@ -92,10 +130,11 @@ def expand(draft: Draft, template: Template, known: Known) -> Spec:
     rollout = written.rollout
     outermost = max(known.environments.values(), default=0)
     makes = _Gates(draft, defaults, known)
+    bound = bind(template, written.waive, known.told(written.services))
     gates = (
-        _default_gates(makes, written, defaults, known)
+        _default_gates(makes, bound, written, defaults, known)
         if rollout.gates is None
-        else makes.all(rollout.gates, (*ROLLOUT, "gates"))
+        else (*(own := makes.all(rollout.gates, (*ROLLOUT, "gates"))), *_added(own, makes, bound, known))
     )
     spec = Spec(
         kind=template.metadata.name,
@@ -105,18 +144,22 @@ def expand(draft: Draft, template: Template, known: Known) -> Spec:
         links=written.links,
         labels=tuple(written.labels),
         services=tuple(written.services),
+        regions=tuple(written.regions),
         slos=tuple(written.slos) or _slos_at_stake(written.services, known),
         owner=Owner(team=written.owner.team, person=written.owner.person),
-        impact=_impact(written.impact),
+        impact=_impact(written, known),
         artifact=None
         if written.artifact is None
         else Artifact(version=written.artifact.version, digest=written.artifact.digest),
         rollback=None
         if written.rollback is None
         else Rollback(plan=written.rollback.plan, window_s=written.rollback.window),
-        mitigation=None
-        if written.mitigation is None
-        else Mitigation(plan=written.mitigation.plan, runbook=written.mitigation.runbook),
+        mitigation=None if written.mitigation is None else Mitigation(**written.mitigation.model_dump()),
+        runbook=runbook_of(written, known),
+        evidence=tuple(
+            dict.fromkeys((*defaults.evidence, *written.evidence, *("ci" for one in bound if one.shape.by == "ci")))
+        ),
+        signals=tuple(one.stored(gates) for one in bound),
         schedule=_schedule(written.schedule),
         strategy=rollout.strategy or defaults.strategy,
         stages=tuple(
@@ -202,6 +245,15 @@ class _Gates:
 
     def _canary(self, gate: shapes.CanaryBody, path: Path) -> CanaryGate:
         kind = self._known.slis[gate.sli]
+        service = self._draft.spec.services[0]
+        if not self._known.counted_at(gate.sli, service):
+            raise Fault(
+                path=(*path, "canary", "sli"),
+                detail=f"{gate.sli} is counted from what {self._known.sli_service[gate.sli]} sends, and a canary compares "
+                f"the requests of {service}",
+                code="canary-elsewhere",
+                way_out=f"name an SLI of {service}, or watch an SLO over this one: burn_rate: {{slo: …, above: …}}",
+            ).raised(self._draft, Refused)
         if kind == "ratio" and gate.quantile is not None:
             raise Fault(
                 path=(*path, "canary", "quantile"),
@@ -244,19 +296,78 @@ class _Gates:
 
 
 def _default_gates(
-    makes: _Gates, written: shapes.ChangeSpecShape, defaults: TemplateSpec, known: Known
+    makes: _Gates, bound: Sequence[Bound], written: shapes.ChangeSpecShape, defaults: TemplateSpec, known: Known
 ) -> tuple[Gate, ...]:
-    """Return the gates of a change that names none: its services' indicators and objectives, and data."""
+    """Return the gates of a change that names none: its signals, its services' other indicators, objectives, and data."""
+    waived = {sli for one in _waived(bound, known, written.services) for sli in one}
     gates: list[Gate] = []
     if defaults.gates.canary_on_service_slis:
         for service in written.services:
-            gates += [makes.canary(sli, known.slis[sli]) for sli in known.slis_of.get(service, ())]
+            gates += [
+                makes.canary(sli, known.slis[sli])
+                for sli in known.slis_of.get(service, ())
+                if known.counted_at(sli, written.services[0]) and sli not in waived
+            ]
     for name in _slos_at_stake(written.services, known):
-        target = known.slos[name].target
-        if target is None or target >= 1 or defaults.gates.burn_rate_above < 1 / (1 - target):
+        if _burns(name, defaults.gates.burn_rate_above, known):
             gates.append(BurnRateGate(slo=name, above=defaults.gates.burn_rate_above))
+    for gate in _signal_gates(makes, bound, known):
+        # A signal's own numbers go before the template's for everything.
+        at = next((number for number, other in enumerate(gates) if _about(other) == _about(gate)), len(gates))
+        gates[at : at + 1] = [gate]
     gates += makes.all(defaults.gates.always, (*ROLLOUT, "gates"))
     return tuple(dict.fromkeys(gates))
+
+
+def _added(own: Sequence[Gate], makes: _Gates, bound: Sequence[Bound], known: Known) -> list[Gate]:
+    """Return what the signals that are needed add to the gates a change names itself."""
+    named = {_about(gate) for gate in own}
+    needed = [one for one in bound if one.shape.needed]
+    return [gate for gate in _signal_gates(makes, needed, known) if _about(gate) not in named]
+
+
+def _signal_gates(makes: _Gates, bound: Sequence[Bound], known: Known) -> Iterator[CanaryGate | BurnRateGate]:
+    for one in bound:
+        for sli in one.indicators:
+            yield makes.canary(sli, known.slis[sli], quantile=one.shape.quantile, margin=one.shape.margin)
+        for slo in one.objectives:
+            above = one.above
+            while above > 1 and not _burns(slo, above, known):
+                above /= 2
+            yield BurnRateGate(slo=slo, above=above)
+
+
+def _waived(bound: Sequence[Bound], known: Known, services: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the indicators that only a waived signal would have watched."""
+    told = known.told(services)
+    for one in bound:
+        if one.waived is not None:
+            yield told.indicators.get(one.shape.name, ())
+
+
+def _burns(slo: str, above: float, known: Known) -> bool:
+    """Return whether an objective can burn that fast: with everything failing it is 1 / (1 − target)."""
+    target = known.slos[slo].target
+    return target is None or target >= 1 or above < 1 / (1 - target)
+
+
+def _about(gate: Gate) -> tuple[str, str | None]:
+    match gate:
+        case CanaryGate():
+            return gate.gate, gate.sli
+        case BurnRateGate():
+            return gate.gate, gate.slo
+        case _:
+            return gate.gate, None
+
+
+def runbook_of(written: shapes.ChangeSpecShape, known: Known) -> str | None:
+    """Return where people look when it goes wrong: what the change says, else its mitigation's, else its service's first."""
+    if written.runbook is not None:
+        return written.runbook
+    if written.mitigation is not None and written.mitigation.runbook is not None:
+        return written.mitigation.runbook
+    return next(iter(known.runbooks_of.get(written.services[0], ())), None)
 
 
 def _slos_at_stake(services: Iterable[str], known: Known) -> tuple[str, ...]:
@@ -292,12 +403,23 @@ def _ceilings(spec: Spec) -> Iterator[Fault]:
                 return
 
 
-def _impact(written: shapes.ImpactShape) -> Impact:
+def reach(written: shapes.ChangeSpecShape, known: Known) -> tuple[bool, bool]:
+    """Return whether the catalog says that a change touches state, and that it reaches services of other teams."""
+    stateful = any(known.services.get(service, False) for service in written.services)
+    return stateful, any(known.owners.get(name, written.owner.team) != written.owner.team for name in written.services)
+
+
+def _impact(change: shapes.ChangeSpecShape, known: Known) -> Impact:
+    """Return the impact; of reach and state the wider of what is declared and what the catalog says."""
+    written = change.impact
     risks, cost = written.risks, written.cost_per_month
+    stateful, cross_team = reach(change, known)
     return Impact(
         users_percent=written.users_percent,
         reversible=written.reversible,
         data=written.data,
+        stateful=stateful or bool(written.stateful),
+        cross_team=cross_team or bool(written.cross_team),
         risks=Risks() if risks is None else Risks(**risks.model_dump()),
         cost_per_month=None if cost is None else Cost(**cost.model_dump()),
     )

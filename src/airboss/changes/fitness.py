@@ -6,7 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from airboss.changes import shapes
 from airboss.changes.draft import Fault
-from airboss.changes.expansion import ROLLOUT, Known
+from airboss.changes.expansion import ROLLOUT, Known, reach, runbook_of
+from airboss.changes.inspection import Finding
+from airboss.changes.signals import bind, unwatched
+from airboss.changes.spec import Expose, Spec
 from airboss.changes.template import Template
 from airboss.kernel.yaml import Path
 
@@ -19,11 +22,57 @@ def unfit(written: shapes.ChangeSpecShape, template: Template, known: Known) -> 
     )
     yield from _unknown(written.slos, known.slos, ("spec", "slos"), "SLO", "apply it first")
     yield from _way_back(written, known)
+    yield from _runbook(written, template, known)
     if written.schedule and written.schedule.window is not None:
         yield from _window(written.schedule.window, known)
     for number, stage in enumerate(written.rollout.stages):
         yield from _stage(stage, (*ROLLOUT, "stages", number), template, known)
     yield from _gates(written.rollout.gates or [], (*ROLLOUT, "gates"), known)
+    if all(service in known.services for service in written.services):
+        yield from unwatched(written, template, known.told(written.services))
+
+
+def remarks(written: shapes.ChangeSpecShape, spec: Spec, template: Template, known: Known) -> Iterator[Finding]:
+    """Yield what approvers should know of how a change is declared: what is waived, unwatched, or said too small."""
+    for name, why in written.waive.items():
+        message = f"signal {name} is waived: {why}"
+        yield Finding(code="signal-waived", severity="warning", subject=name, message=message)
+    for bound in bind(template, written.waive, known.told(written.services)):
+        if bound.missing and not bound.shape.needed:
+            message = f"nothing of {written.services[0]} tells {bound.shape.name}: {bound.shape.about}"
+            yield Finding(code="signal-unwatched", severity="info", subject=bound.shape.name, message=message)
+    said, (stateful, cross_team) = written.impact, reach(written, known)
+    if stateful and said.stateful is False:
+        yield _understated("stateful", "says stateful: false, and a service it touches keeps state")
+    if cross_team and said.cross_team is False:
+        yield _understated("cross_team", "says cross_team: false, and it touches services of other teams")
+    reached = max(
+        (step.percent for stage in spec.stages for step in stage.steps if isinstance(step, Expose)), default=0.0
+    )
+    if reached > said.users_percent and not template.spec.proposal.artifact:
+        yield Finding(
+            code="impact-grows",
+            severity="info",
+            subject="users_percent",
+            message=f"says {said.users_percent:g} % of users, and its last step exposes {reached:g} % of the requests",
+        )
+
+
+def _understated(field: str, message: str) -> Finding:
+    return Finding(code="impact-understated", severity="warning", subject=field, message=message)
+
+
+def _runbook(written: shapes.ChangeSpecShape, template: Template, known: Known) -> Iterator[Fault]:
+    if written.runbook is not None:
+        yield from _absent(written.runbook, known.runbooks, ("spec", "runbook"), "runbook", "apply it first")
+    expected = template.spec.runbook
+    if expected.needed and runbook_of(written, known) is None:
+        yield Fault(
+            path=("spec",),
+            detail=f"a {template.metadata.name} has a runbook: {expected.about}",
+            code="runbook-missing",
+            way_out=f"name it here (runbook: …) or in the service {written.services[0]}",
+        )
 
 
 def _stage(stage: shapes.StageShape, path: Path, template: Template, known: Known) -> Iterator[Fault]:
@@ -38,6 +87,19 @@ def _stage(stage: shapes.StageShape, path: Path, template: Template, known: Know
             detail=f"a {template.metadata.name} goes to {', '.join(fitting)}, not to {kind}",
             code="bad-target",
             way_out="use the template made for what is changed",
+        )
+    elif known.carried is not None and kind not in known.carried:
+        carried = sorted(known.carried if fitting is None else known.carried & set(fitting))
+        could = (
+            f"a {template.metadata.name} can also go to {', '.join(carried)}"
+            if carried
+            else "none of its targets is there"
+        )
+        yield Fault(
+            path=(*path, "target"),
+            detail=f"nothing here can carry a change to {kind!r}",
+            code="unknown-target",
+            way_out=f"there are {', '.join(sorted(known.carried)) or 'no targets'}: {could}; it stays a draft until then",
         )
     if isinstance(connection := params.get("connection"), str):
         yield from _absent(
@@ -93,16 +155,11 @@ def _way_back(written: shapes.ChangeSpecShape, known: Known) -> Iterator[Fault]:
     mitigates it and until when going back is possible.
     """
     rollback, mitigation, impact = written.rollback, written.mitigation, written.impact
-    if mitigation is not None and mitigation.runbook is not None:
-        yield from _absent(
-            mitigation.runbook,
-            known.runbooks,
-            ("spec", "mitigation", "runbook"),
-            "runbook",
-            "apply it first",
-        )
+    yield from _mitigation(mitigation, known)
     lasting = not impact.reversible or impact.data in ("incompatible", "loss")
     stateful = sorted(name for name in written.services if known.services.get(name))
+    if impact.stateful and not stateful:
+        stateful = list(written.services[:1])
     if not lasting and (rollback is None or rollback.plan is None):
         yield Fault(
             path=("spec", "rollback"),
@@ -113,19 +170,39 @@ def _way_back(written: shapes.ChangeSpecShape, known: Known) -> Iterator[Fault]:
     if not lasting and not stateful:
         return
     why = f"{', '.join(stateful)} keeps state" if stateful and not lasting else "this change cannot be taken back"
-    if mitigation is None or mitigation.runbook is None:
+    if mitigation is None or (mitigation.runbook is None and mitigation.flag is None):
         yield Fault(
             path=("spec", "mitigation"),
             detail=f"{why}, so it needs a mitigation that can be carried out",
             code="no-way-back",
-            way_out="name one: mitigation: {plan: …, runbook: …}",
+            way_out="name a runbook or the flag to switch off: mitigation: {plan: …, runbook: …} or {plan: …, flag: …}",
         )
-    if rollback is None or rollback.window is None:
+    if rollback is None or not rollback.window:
         yield Fault(
             path=("spec", "rollback"),
             detail=f"{why}, so it must say until when going back is possible",
             code="no-way-back",
             way_out="say it: rollback: {window: 1h}",
+        )
+
+
+def _mitigation(mitigation: shapes.MitigationShape | None, known: Known) -> Iterator[Fault]:
+    """Yield what of a mitigation is not there or not made for it."""
+    if mitigation is None:
+        return
+    path: Path = ("spec", "mitigation")
+    if mitigation.flag is not None:
+        yield from _absent(mitigation.flag, known.flags, (*path, "flag"), "flag", "apply it first")
+    if mitigation.runbook is None:
+        return
+    yield from _absent(mitigation.runbook, known.runbooks, (*path, "runbook"), "runbook", "apply it first")
+    meant = known.mitigating is None or mitigation.runbook in known.mitigating
+    if mitigation.runbook in known.runbooks and not meant:
+        yield Fault(
+            path=(*path, "runbook"),
+            detail=f"the runbook {mitigation.runbook} is not meant for mitigation",
+            code="no-way-back",
+            way_out="name one that says for: [mitigation] or [rollback]",
         )
 
 

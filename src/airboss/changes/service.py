@@ -13,10 +13,12 @@ from airboss.catalog import Applied, Catalog, Kind, Order, Parsed
 from airboss.changes import repo
 from airboss.changes.commands import Cancel, Create, Edit, Submit
 from airboss.changes.draft import Draft, read_change, reread
-from airboss.changes.examination import Examiner, Expanded
+from airboss.changes.examination import Examiner, Expanded, Flags
 from airboss.changes.inspection import Inspection, Inspector
 from airboss.changes.lifecycle import EDITABLE, FACTS, Change, Moved, Phase
+from airboss.changes.shelf import Shelf
 from airboss.changes.spec import Section, Spec, affected
+from airboss.changes.template import Template, shipped, template
 from airboss.kernel.canonical import Json, canonical
 from airboss.kernel.clock import Clock
 from airboss.kernel.errors import Invalid, NotFound, Refused, Stale
@@ -69,15 +71,20 @@ class Changes:
         catalog: Catalog,
         inspectors: Mapping[str, Inspector] | None = None,
         reviewers: Sequence[Inspector] = (),
+        flags: Flags | None = None,
         wake: Wake = _nobody,
         unasked: Unasked = _nothing_asked,
     ) -> None:
-        """`inspectors` look into payloads by kind of target; `reviewers` (the planner) look at every change."""
+        """`inspectors` look into payloads by kind of target; `reviewers` (the planner) look at every change.
+
+        `flags` names those that can be switched off when things go wrong.
+        """
         self._store = store
         self._journal = journal
         self._clock = clock
         self._ids = ids
-        self._examiner = Examiner(catalog, inspectors=inspectors or {}, reviewers=reviewers)
+        self._examiner = Examiner(catalog, inspectors=inspectors or {}, reviewers=reviewers, flags=flags)
+        self._shelf = Shelf(catalog)
         self._wake = wake
         self._unasked = unasked
 
@@ -92,7 +99,7 @@ class Changes:
 
     def _create(self, document: Document, actor: Actor) -> tuple[Change, bool]:
         """Return the change, and whether it is new."""
-        draft = read_change(document)
+        draft = self._read(document)
         require(actor, Action.CHANGE_SUBMIT, Scope(services=frozenset(draft.spec.services), team=draft.spec.owner.team))
         new_id = ChangeId(draft.id) if draft.id else ChangeId(self._ids.new("chg"))
         with self._store.write() as tx:
@@ -144,7 +151,8 @@ class Changes:
         """Return how files with changes are checked and applied, for the register: applying one keeps a draft."""
 
         def check(document: Document) -> str:
-            return read_change(document).id or ""
+            # A template that does not come with Airboss may stand in the same file: it is looked for when this is applied.
+            return read_change(document, lambda named: template(named) if shipped(named) else None).id or ""
 
         def apply(parsed: Parsed, actor: Actor) -> Applied:
             change, new = self._create(parsed.document, actor)
@@ -159,7 +167,7 @@ class Changes:
         into review; votes are bound to section digests and fall where theirs changed.
         Raises Forbidden, Invalid, Refused (started, or not fit to be reviewed) or Stale.
         """
-        draft = read_change(command.document())
+        draft = self._read(command.document())
         if draft.id is not None and draft.id != command.change_id:
             raise Invalid(
                 f"the document says it is {draft.id}, the change is {command.change_id}",
@@ -253,6 +261,11 @@ class Changes:
             saved = self.move(tx, before, to=Phase.CANCELLED, by=actor, reason=command.reason)
             self._wake(tx, saved.id)
             return saved
+
+    def _read(self, document: Document) -> Draft:
+        """Return a document as a draft. Raises Invalid with the place, also for a template nobody applied."""
+        with self._store.read() as connection:
+            return read_change(document, lambda named: self._shelf.find(connection, named))
 
     def _held(self, tx: Tx, wanted: str, expected_version: int | None) -> Change:
         """Return a change, locked. Raises NotFound or Stale."""
@@ -364,6 +377,17 @@ class Changes:
                 for finding in made.findings
             ],
         }
+
+    def templates(self, *, actor: Actor) -> list[Template]:
+        """Return the newest version of every template, shipped or applied, by name. One query. Raises Forbidden."""
+        require(actor, Action.CATALOG_READ)
+        with self._store.read() as connection:
+            return self._shelf.all(connection)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The kinds of target this server can carry a change to."""
+        return self._examiner.targets
 
     # -- views ---------------------------------------------------------------------------------------------------
 

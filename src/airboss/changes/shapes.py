@@ -27,6 +27,7 @@ Level: TypeAlias = Literal["none", "low", "material"]
 Data: TypeAlias = Literal["none", "compatible", "incompatible", "loss"]
 Strategy: TypeAlias = Literal["canary", "ramp", "all-at-once"]
 Then: TypeAlias = Literal["extend", "ask", "rollback"]
+EvidenceType: TypeAlias = Literal["ci"]
 
 
 def _change_id(text: str) -> str:
@@ -78,6 +79,11 @@ Quantile = Annotated[float, BeforeValidator(_quantile)]
 Moment = Annotated[datetime, BeforeValidator(_instant)]
 
 
+EvidenceTypes = Annotated[list[EvidenceType], Field(max_length=20)]
+Reason = Annotated[Line, Field(min_length=10)]
+"""Why a signal need not be watched: a sentence, for those who approve it."""
+
+
 class ChangeMetadata(Shape):
     id: Annotated[str, AfterValidator(_change_id)] | None = None
 
@@ -110,6 +116,8 @@ class ImpactShape(Shape):
     users_percent: Annotated[float, Field(ge=0, le=100)]
     reversible: bool
     data: Data = "none"
+    stateful: bool | None = None
+    cross_team: bool | None = None
     risks: RisksShape | None = None
     cost_per_month: CostShape | None = None
 
@@ -122,6 +130,7 @@ class RollbackShape(Shape):
 class MitigationShape(Shape):
     plan: Prose
     runbook: Name | None = None
+    flag: Name | None = None
 
 
 class ScheduleShape(Shape):
@@ -257,6 +266,7 @@ class ChangeSpecShape(Shape):
     title: Line
     why: Prose | None = None
     services: Annotated[Names, Field(min_length=1, max_length=50)]
+    regions: Names = Field(default_factory=list)
     owner: OwnerShape
     artifact: ArtifactShape | None = None
     links: dict[Name, Annotated[str, AfterValidator(_link)]] = Field(default_factory=dict, max_length=50)
@@ -265,6 +275,9 @@ class ChangeSpecShape(Shape):
     impact: ImpactShape
     rollback: RollbackShape | None = None
     mitigation: MitigationShape | None = None
+    runbook: Name | None = None
+    evidence: EvidenceTypes = Field(default_factory=list)
+    waive: dict[Name, Reason] = Field(default_factory=dict, max_length=30)
     schedule: ScheduleShape | None = None
     rollout: RolloutShape
 

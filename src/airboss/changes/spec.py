@@ -89,6 +89,10 @@ class Impact:
     data: Data
     risks: Risks
     cost_per_month: Cost | None = None
+    stateful: bool = False
+    """Whether a service it touches keeps state: as declared, or as the catalog says."""
+    cross_team: bool = False
+    """Whether it reaches services of other teams than its owner's: as declared, or as the catalog says."""
 
     @property
     def irreversible(self) -> bool:
@@ -110,6 +114,23 @@ class Mitigation:
 
     plan: str
     runbook: str | None = None
+    flag: str | None = None
+    """The flag whose kill switch stops the harm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Something its kind must be watched by: the gates that do (`canary:checkout-errors`), or why nobody need.
+
+    Without gates and without a reason it is held by the engine or told by machines (`by`), or was not needed and is not
+    there.
+    """
+
+    name: str
+    about: str
+    by: str
+    gates: tuple[str, ...] = ()
+    waived: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,9 +260,15 @@ class Spec:
     labels: tuple[str, ...]
     services: tuple[str, ...]
     slos: tuple[str, ...]
+    regions: tuple[str, ...] = ()
     owner: Owner
     impact: Impact
     artifact: Artifact | None
+    runbook: str | None = None
+    """Where people look when it goes wrong."""
+    evidence: tuple[str, ...] = ()
+    """Types of evidence that must be green before it starts."""
+    signals: tuple[Signal, ...] = ()
     pinned: Mapping[str, str] = field(default_factory=dict)
     """Subject → digest of what the payload inspectors saw, such as a flag's definition."""
     rollback: Rollback | None
@@ -282,6 +309,7 @@ class Spec:
                 "environments": list(self.environments),
                 "owner": asdict(self.owner),
                 "slos": list(self.slos),
+                "regions": list(self.regions),
             },
             Section.PAYLOAD: {
                 "artifact": None if self.artifact is None else asdict(self.artifact),
@@ -305,8 +333,11 @@ class Spec:
                 "on_error": asdict(self.on_error),
                 "max_extensions": self.max_extensions,
                 "verify_s": self.verify_s,
+                "evidence": list(self.evidence),
+                "signals": [asdict(signal) for signal in self.signals],
             },
             Section.WAY_BACK: {
+                "runbook": self.runbook,
                 "rollback": None if self.rollback is None else asdict(self.rollback),
                 "mitigation": None if self.mitigation is None else asdict(self.mitigation),
             },
@@ -348,6 +379,11 @@ def read_spec(stored: bytes) -> Spec:
         ),
         services=tuple(scope["services"]),
         slos=tuple(scope["slos"]),
+        # What changes of before did not say is read as what they meant by it.
+        regions=tuple(scope.get("regions", ())),
+        runbook=back.get("runbook"),
+        evidence=tuple(plan.get("evidence", ())),
+        signals=tuple(Signal(**{**one, "gates": tuple(one["gates"])}) for one in plan.get("signals", ())),
         owner=Owner(**scope["owner"]),
         artifact=None if payload["artifact"] is None else Artifact(**payload["artifact"]),
         pinned=payload["pinned"],

@@ -99,6 +99,9 @@ class Clearance:
             drift = self._drift(connection, change)
             if drift is not None:
                 return drift, None
+            lacking = self._lacking(connection, change)
+            if lacking is not None:
+                return lacking, None
             decision = self.decide(connection, change, Point.START)
             closed = self._closed(connection, change, decision)
             return closed or self._obstacle(connection, change, decision), decision
@@ -128,6 +131,18 @@ class Clearance:
             if seen.pinned.get(subject) != digest:
                 return f"{subject} was changed after it was approved; edit the change to have it reviewed again"
         return None
+
+    def _lacking(self, connection: Connection, change: Change) -> str | None:
+        """Return what machines have not said yet and its kind expects, if anything. No policy need ask for it."""
+        expected = change.expanded().evidence
+        told = self._facts.evidence(connection, change, self._clock.now()) if expected else {}
+        missing = [kind for kind in expected if not told.get(kind, {}).get("green")]
+        if not missing:
+            return None
+        return (
+            f"it starts once {' and '.join(missing)} is green for what it carries; "
+            f"tell it: airboss change evidence {change.id} --green --source …"
+        )
 
     def _closed(self, connection: Connection, change: Change, decision: Decision) -> str | None:
         """Return why the schedule policy asks for does not let the change start now, if it does not."""

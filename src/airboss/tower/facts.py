@@ -77,6 +77,10 @@ class PolicyFacts:
         self._objectives_of(connection, given, facts, at)
         return facts
 
+    def evidence(self, connection: Connection, change: Change, at: datetime) -> Mapping[str, Any]:
+        """Return what machines have said about what a change carries now, by type. One query."""
+        return self._evidence.facts(connection, change, at)
+
     def _freeze(self, connection: Connection, given: Spec, at: datetime) -> dict[str, Any]:
         """Return whether a freeze covers the change now, which, why, and until when."""
         freezes = [window for window in self._calendar.windows(connection) if not window.allow]
@@ -122,11 +126,12 @@ def _change(change: Change, given: Spec, services: Sequence[Service]) -> dict[st
         "behind_flag": given.strategy == "ramp" and all(stage.target.kind == "flag" for stage in given.stages),
         "automated_rollback": not impact.irreversible and given.rollback is not None,
         "has_mitigation": given.mitigation is not None,
+        "waived_signals": [signal.name for signal in given.signals if signal.waived is not None],
         "impact": {
             "users_percent": impact.users_percent,
             "reversible": impact.reversible,
             "data": impact.data,
-            "cross_team": len({one.owner for one in services}) > 1,
+            "cross_team": impact.cross_team or len({one.owner for one in services}) > 1,
             "risks": {
                 name: getattr(impact.risks, name)
                 for name in ("availability", "integrity", "security", "compliance", "cost")

@@ -319,7 +319,7 @@ def test_the_fixture_is_complete(inline: InlineEngine) -> None:
         else f"slos.all(s, has(s.{name.split('.', 1)[1]})) -> {{warn: {{}}}}"
         if name.startswith("slos[]")
         else f"has({name}) || {name} == [] -> {{warn: {{}}}}"
-        if name.count(".") and name.split(".")[-1] in {"labels", "environments", "dependents"}
+        if name.count(".") and name.split(".")[-1] in {"labels", "environments", "dependents", "waived_signals"}
         else f"has({name}) -> {{warn: {{}}}}"
         for name in scalars
         if "." in name

@@ -107,7 +107,11 @@ class WindowSpec(Shape):
 
 def _fires(rule: rrule, starts: datetime) -> bool:
     """Return whether a rule fires within five years; bounded, whatever the rule."""
-    return next(iter(rule.replace(count=None, until=starts + SEARCHED)), None) is not None
+    try:
+        return next(iter(rule.replace(count=None, until=starts + SEARCHED)), None) is not None
+    except IndexError:
+        # The library looks for a weekday beyond the end of the year, where there is none.
+        return False
 
 
 class WindowShape(Envelope):

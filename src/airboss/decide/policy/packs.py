@@ -191,7 +191,7 @@ class _Fields:
 
     def word(self, name: str, known: frozenset[str], default: Any = _MISSING) -> Any:
         value = self.take(name, default)
-        if value is not default and value not in known:
+        if value is not default and (not isinstance(value, str) or value not in known):
             self.refuse(name, f"{value!r} is not a {name}", way_out=f"one of {', '.join(sorted(known))}")
         return value
 

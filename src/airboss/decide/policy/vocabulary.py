@@ -53,6 +53,7 @@ MESSAGES: Final[Mapping[str, Mapping[str, Field]]] = {
         "rollback_window_s": Field("number", "seconds for which the way back stays open"),
         "behind_flag": Field("truth", "whether all of it is behind flags, raised step by step"),
         "automated_rollback": Field("truth", "whether it takes itself back when it harms, and can be taken back whole"),
+        "waived_signals": Field("texts", "what its kind is watched by, and this change waived with a reason"),
         "has_mitigation": Field("truth", "whether something else than a rollback can stop the harm"),
     },
     "Impact": {
@@ -305,6 +306,7 @@ _FIXTURE: Final[Mapping[str, Any]] = {
         "behind_flag": False,
         "automated_rollback": False,
         "has_mitigation": True,
+        "waived_signals": [],
     },
     "services": [{"name": "shop", "tier": "standard", "stateful": False, "owner": "shop-team"}],
     "slos_known": True,
