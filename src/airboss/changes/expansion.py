@@ -170,6 +170,7 @@ def expand(draft: Draft, template: Template, known: Known) -> Spec:
                 defaults,
                 outer=known.environments[stage.environment] == outermost,
                 own=rollout.gates is not None,
+                at_once=rollout.strategy == "all-at-once",
             )
             for number, stage in enumerate(rollout.stages)
         ),
@@ -187,16 +188,25 @@ def expand(draft: Draft, template: Template, known: Known) -> Spec:
 
 
 def _stage(
-    stage: shapes.StageShape, number: int, makes: _Gates, defaults: TemplateSpec, *, outer: bool, own: bool
+    stage: shapes.StageShape,
+    number: int,
+    makes: _Gates,
+    defaults: TemplateSpec,
+    *,
+    outer: bool,
+    own: bool,
+    at_once: bool,
 ) -> Stage:
-    """Return a stage. `own`: the change names its gates, so a stage that names none has those."""
+    """Return a stage. `own`: the change names its gates, so a stage that names none has those. `at_once`: nobody asked for
+    small steps, so a stage that names none has the one of a stage before the outermost.
+    """
     ((kind, params),) = stage.target.items()
     gates: tuple[Gate, ...] | None = None
     if stage.gates is not None:
         gates = makes.all(stage.gates, (*ROLLOUT, "stages", number, "gates"))
     elif not outer and not own:
         gates = makes.all(defaults.steps.others_gates, (*ROLLOUT, "stages", number))
-    steps = stage.steps or (defaults.steps.outermost if outer else defaults.steps.others)
+    steps = stage.steps or (defaults.steps.outermost if outer and not at_once else defaults.steps.others)
     return Stage(
         environment=stage.environment,
         needs=stage.needs,
