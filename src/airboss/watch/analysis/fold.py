@@ -175,16 +175,14 @@ def _latency_log_e(counted: Counted, past: Counts, *, robust: bool, width: int) 
     canary, baseline, pods = counted.canary.hist, counted.baseline.hist, counted.pods
     if past.sum() < histogram.WARM_UP or not (canary.any() or baseline.any()):
         return np.zeros(width)
-    # Only bins that ever held a value matter; the rest would be 288 logarithms for nothing.
-    used = _support(past, canary, baseline)
+    foretold = histogram.foretell(past)
     if robust:
         if pods is None or pods.hist is None:
             return np.zeros(width)
-        tilts = histogram.log_tilts(past[used])
-        return groups.latency_log_e(pods.hist[:, used], pods.requests, pods.chosen, tilts)
+        return groups.latency_log_e(pods.hist, pods.requests, pods.chosen, foretold)
     if not 0.0 < counted.hist_share < 1.0:
         return np.zeros(width)
-    return histogram.log_e(canary[used], baseline[used], counted.hist_share, histogram.log_tilts(past[used]))
+    return histogram.log_e(canary, baseline, counted.hist_share, foretold)
 
 
 def _threshold(metric: Metric, track: Track) -> int | None:
@@ -220,14 +218,6 @@ def tail_ratio(past: Counts, threshold: int, raised: int) -> float:
     beyond = float(past[raised:].sum()) + 0.5
     over = float(past[threshold:].sum()) + 1.0
     return min(max(beyond / over, 0.02), 0.9)
-
-
-def _support(*histograms: Counts) -> slice:
-    """Return the range of bins that hold anything, with two octaves and a half to spare on both sides: as far as the
-    widest tilt shifts.
-    """
-    used = np.flatnonzero(np.sum(histograms, axis=0))
-    return slice(max(int(used[0]) - 20, 0), min(int(used[-1]) + 20, len(histograms[0])))
 
 
 def _add(tally: Tally, counted: Counted) -> Tally:

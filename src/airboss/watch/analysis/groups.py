@@ -68,12 +68,12 @@ def log_e(x: ArrayLike, chosen: int = 1) -> Floats:
     return _compared(LAMBDAS[:, None] * np.asarray(x, dtype=np.float64)[..., None, :], chosen)
 
 
-def latency_log_e(hist: ArrayLike, requests: ArrayLike, chosen: int, log_tilts: Floats) -> Floats:
-    """Return log e, shape (…, 3·T), of pods' histograms (…, P, B) and `requests` (…, P) against log ψ (…, T, B)."""
+def latency_log_e(hist: ArrayLike, requests: ArrayLike, chosen: int, foretold: histogram.Foretold) -> Floats:
+    """Return log e, shape (…, 3·T), of pods' histograms (…, P, B) and `requests` (…, P) against log ψ (…, T, C)."""
     sizes = np.asarray(requests, dtype=np.float64)
     even = sizes.mean(axis=-1, keepdims=True) / np.maximum(sizes, 1.0)
-    counts = np.asarray(hist, dtype=np.float64) * even[..., None]
-    x = log_tilts @ np.swapaxes(counts, -1, -2)  # (…, T, P)
+    counts = histogram.in_cells(hist, foretold.starts[..., None, :]) * even[..., None]
+    x = foretold.log_tilts @ np.swapaxes(counts, -1, -2)  # (…, T, P)
     return np.concatenate([_compared(strength * x, chosen) for strength in STRENGTHS], axis=-1)
 
 

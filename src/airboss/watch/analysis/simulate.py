@@ -160,10 +160,15 @@ def latency_looks(
     rejected = np.zeros(runs, dtype=np.int64)
     past = np.zeros((runs, len(duration_law())), dtype=np.int64)
     share = canary / (canary + baseline)
+    foretold = histogram.foretell(past)
+    mixed = foretold.log_mixed(share)
     for look in range(1, looks + 1):
         slow = rng.multinomial(canary, canary_law(look), size=runs)
         usual = rng.multinomial(baseline, baseline_law(look), size=runs)
-        log_e = histogram.log_e(slow, usual, share, histogram.log_tilts(past))
+        if look <= 10 or look % 10 == 0:
+            foretold = histogram.foretell(past)
+            mixed = foretold.log_mixed(share)
+        log_e = histogram.log_e(slow, usual, share, foretold, mixed)
         main, late = mixture.advance(main, late, look, log_e)
         past += usual
         value = mixture.log_value(main, late, look, histogram.LOG_WEIGHTS)
