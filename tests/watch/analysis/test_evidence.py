@@ -103,8 +103,9 @@ def test_histogram_product_bound(law, tilt, n, m):
     nothing = np.zeros_like(unit)
     share = n / (n + m)
     psi = np.repeat(log_psi[None], len(law), axis=0)
-    of_canary = p @ np.exp(histogram.log_e(unit, nothing, np.full(len(law), share), psi))[:, 0]
-    of_baseline = p @ np.exp(histogram.log_e(nothing, unit, np.full(len(law), share), psi))[:, 0]
+    foretold = histogram.Foretold(starts=np.arange(len(law)), log_tilts=psi)
+    of_canary = p @ np.exp(histogram.log_e(unit, nothing, np.full(len(law), share), foretold))[:, 0]
+    of_baseline = p @ np.exp(histogram.log_e(nothing, unit, np.full(len(law), share), foretold))[:, 0]
     assert n * math.log(of_canary) + m * math.log(of_baseline) <= 1e-9
     assert math.isclose(share * of_canary + (1.0 - share) * of_baseline, 1.0, abs_tol=1e-9)
 
@@ -114,7 +115,7 @@ def test_tilts_rise_with_duration(counts):
     """Foretold tilts never fall, so a canary that is only faster cannot be convicted; and each averages to about one."""
     past = np.zeros(288, dtype=np.int64)
     past[120:160] = counts
-    tilts = histogram.log_tilts(past)
+    tilts = histogram.foretell(past).log_tilts
     assert (np.diff(tilts, axis=-1) >= -1e-9).all()
     assert np.isfinite(tilts).all()
     assert (past.sum() >= histogram.WARM_UP) or not tilts.any()
@@ -144,13 +145,13 @@ def test_pods_are_exchangeable(pods, chosen):
 def test_pods_latencies_are_exchangeable(rows, past, chosen):
     """The same for latency: whatever the pods' histograms are, over all choices of canary pods each bet averages to one."""
     chosen = min(chosen, len(rows) - 1)
-    tilts = histogram.log_tilts(np.array(past))
+    foretold = histogram.foretell(np.array(past))
     splits = [
         [*mine, *(j for j in range(len(rows)) if j not in mine)]
         for mine in itertools.combinations(range(len(rows)), chosen)
     ]
     hist = np.array(rows)[np.array(splits)]
-    e = np.exp(groups.latency_log_e(hist, hist.sum(axis=-1), chosen, tilts))
+    e = np.exp(groups.latency_log_e(hist, hist.sum(axis=-1), chosen, foretold))
     assert e.shape[-1] == len(groups.LATENCY_LOG_WEIGHTS)
     assert np.allclose(e.mean(axis=0), 1.0, rtol=1e-8)
 

@@ -21,7 +21,7 @@ from airboss.watch.analysis import (
     start,
     update,
 )
-from airboss.watch.analysis.fold import RECENT, _support, remembered
+from airboss.watch.analysis.fold import RECENT, remembered
 
 LATENCY = Metric(name="p95", kind=Kind.LATENCY, quantile=0.95, margin=0.2)
 SMALL = StepContext(index=0, share_canary=0.01, next_share=0.10, allowance=0.005, is_last_before_full=False)
@@ -95,11 +95,10 @@ def test_a_service_that_always_takes_equally_long_can_still_be_convicted(bins, f
     """A law of one or two bins leaves no tilt without a number, and a canary 50 % slower is found under it."""
     past = np.zeros(288, dtype=np.int64)
     past[first : first + bins] = 600 // bins
-    used = _support(past)
-    tilts = histogram.log_tilts(past[used])
-    assert np.isfinite(tilts).all()
+    foretold = histogram.foretell(past)
+    assert np.isfinite(foretold.log_tilts).all()
     slow = np.zeros(288, dtype=np.int64)
     slow[first + bins + 4] = 30
-    e = histogram.log_e(slow[used], past[used], 0.05, tilts)
+    e = histogram.log_e(slow, past, 0.05, foretold)
     assert np.isfinite(e).all()
     assert e.max() > np.log(100)

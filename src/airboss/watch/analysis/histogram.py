@@ -107,8 +107,8 @@ def foretell(past_baseline: Counts) -> Foretold:
     ratios = np.maximum.accumulate(np.concatenate(shapes, axis=-2) / usual, axis=-1)
     cells = np.arange(CELL_COUNT)
     jumps = [np.where(cells >= _cell(quantile), factor, 1.0) for quantile, factor in _EXCEEDANCES]
-    jumps = np.broadcast_to(np.stack(jumps), (*law.shape[:-1], len(jumps), CELL_COUNT))
-    ratios = np.concatenate((ratios, jumps), axis=-2)
+    everywhere = np.broadcast_to(np.stack(jumps), (*law.shape[:-1], len(jumps), CELL_COUNT))
+    ratios = np.concatenate((ratios, everywhere), axis=-2)
     tilts = np.log(np.clip(ratios / (ratios * usual).sum(axis=-1, keepdims=True), _LOWEST, _HIGHEST))
     return Foretold(starts=edges[..., :-1], log_tilts=np.where(total[..., None] >= WARM_UP, tilts, 0.0))
 
@@ -139,7 +139,7 @@ def _mass(below: Floats, edges: Ints, scales: Floats, tail: Ints | None) -> Floa
     With `tail` (a bin number) only what lies beyond it is shifted. A whisper of mass keeps every ratio finite.
     """
     shift = BINS_PER_DOUBLING * np.log2(scales)[:, None]
-    at = edges[..., None, :] - shift
+    at: Floats = np.asarray(edges[..., None, :] - shift, dtype=np.float64)
     moved = _share_below(below, at)
     if tail is not None:
         still, moved_from = _share_below(below, edges[..., None, :].astype(np.float64)), _share_below(below, tail * 1.0)
