@@ -142,7 +142,10 @@ def _mass(below: Floats, edges: Ints, scales: Floats, tail: Ints | None) -> Floa
     at: Floats = np.asarray(edges[..., None, :] - shift, dtype=np.float64)
     moved = _share_below(below, at)
     if tail is not None:
-        still, moved_from = _share_below(below, edges[..., None, :].astype(np.float64)), _share_below(below, tail.astype(np.float64))
+        still, moved_from = (
+            _share_below(below, edges[..., None, :].astype(np.float64)),
+            _share_below(below, tail.astype(np.float64)),
+        )
         moved = np.minimum(still, moved_from) + np.maximum(moved - moved_from, 0.0)
     moved[..., -1] = 1.0
     return np.diff(moved, axis=-1) + 1e-6
