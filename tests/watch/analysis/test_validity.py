@@ -8,7 +8,7 @@ import pytest
 from airboss.watch.analysis import calibrate, histogram_of, interval
 from airboss.watch.analysis import simulate as worlds
 from airboss.watch.analysis.bins import quantile_bin
-from airboss.watch.analysis.calibrate import clopper_pearson
+from airboss.watch.analysis.calibrate import clopper_pearson, pod_looks
 from airboss.watch.analysis.simulate import Crowd
 
 
@@ -52,6 +52,22 @@ def test_pod_noise_breaks_the_plain_test():
             yield counts[:, 0], counts[:, 1:].sum(axis=1), 0.1
 
     assert (worlds.harm_looks(plain(), 200, 0.01) > 0).mean() > 0.1
+
+
+def test_pod_noise_does_not_break_the_test_by_pods(report):
+    """The same noise judged by pods: one canary pod, three of ten, and pods of unequal size keep the level."""
+    rows = [row for row in report["false_alarms"] if "pods" in row["world"]]
+    assert len(rows) == 3
+    assert all(row["claimed"] and row["low"] <= row["level"] for row in rows)
+    few = pod_looks(np.random.default_rng(6), 400, 120, 0.01, chosen=5)
+    assert clopper_pearson(int((few > 0).sum()), 400)[0] <= 0.01
+
+
+def test_harm_is_found_by_pods():
+    """Pods that differ do not hide a canary that fails four times as often, whichever number of pods runs it."""
+    for chosen in (1, 5):
+        found = pod_looks(np.random.default_rng(8), 60, 200, 0.01, harm=4.0, chosen=chosen)
+        assert (found > 0).all()
 
 
 def test_the_confidence_sequence_covers_at_all_looks():

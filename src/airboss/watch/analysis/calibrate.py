@@ -104,8 +104,8 @@ def false_alarms(rng: Generator, runs: int, looks: int, alpha: float) -> list[di
 
         return run
 
-    def pods(chance: Generator, part: int) -> Counts:
-        return _group_looks(chance, part, looks, alpha)
+    def pods(chosen: int = 1, sizes: tuple[int, ...] = (100,) * 10) -> Looker:
+        return lambda chance, part: pod_looks(chance, part, looks, alpha, chosen=chosen, sizes=sizes)
 
     few = max(runs // 4, 50)
     return [
@@ -135,7 +135,11 @@ def false_alarms(rng: Generator, runs: int, looks: int, alpha: float) -> list[di
             crowded(4.0, simulate.sticky_requests),
             claimed=False,
         ),
-        _error_row("deploy, 10 pods, pod noise CV .5", rng, runs, alpha, pods),
+        _error_row("deploy, 10 pods, pod noise CV .5", rng, runs, alpha, pods()),
+        _error_row("the same, 3 of 10 pods canary", rng, few, alpha, pods(chosen=3)),
+        _error_row(
+            "the same, pods of unequal size, the canary's 15 % larger", rng, few, alpha, pods(sizes=(115, 85) * 5)
+        ),
         _error_row("durations, iid", rng, few, alpha, durations(shock=False)),
         _error_row("durations, common shock 1.6×", rng, few, alpha, durations(shock=True)),
     ]
@@ -205,8 +209,14 @@ def detection(rng: Generator, runs: int, alpha: float) -> list[dict[str, Json]]:
         gain = _kl(slow, pooled) + 9.0 * _kl(usual, pooled)
         return _delay_row(f"durations {scale:g}× slower, 10:90", found, 100, -math.log(alpha) / gain)
 
+    def by_pods(name: str, rate: float, harm: float) -> dict[str, Json]:
+        found = pod_looks(rng, few, 4000, alpha, rate=rate, harm=harm, spread=0.0)
+        return _delay_row(name, found, 100, -math.log(alpha) / two_arm_information(rate, rate * harm, 0.1))
+
     few = max(runs // 8, 40)
     return [
+        by_pods("errors .1 → .5 %, 10 pods, the test by pods", 0.001, 5.0),
+        by_pods("errors 1 → 2 %, 10 pods, the test by pods", 0.01, 2.0),
         errors("errors .1 → .5 %, 10:90", 0.001, 5.0, baseline=900),
         errors("errors 1 → 2 %, 10:90", 0.01, 2.0, baseline=900),
         errors("errors .1 → .5 %, 1:1", 0.001, 5.0, baseline=100),
@@ -332,14 +342,34 @@ def quantile_looks(
     return certified
 
 
-def _group_looks(rng: Generator, runs: int, looks: int, alpha: float) -> Counts:
+def pod_looks(
+    rng: Generator,
+    runs: int,
+    looks: int,
+    alpha: float,
+    *,
+    rate: float = 0.1,
+    harm: float = 1.0,
+    spread: float = 0.5,
+    chosen: int = 1,
+    sizes: tuple[int, ...] = (100,) * 10,
+) -> Counts:
+    """Return the look at which the test by pods rejects: `sizes` requests a look, of which the first `chosen` pods' are
+    the canary's and fail `harm` times as often; each pod's rate varies with a coefficient of variation `spread`.
+    """
     main, late = mixture.begin(len(groups.LAMBDAS), runs)
     rejected = np.zeros(runs, dtype=np.int64)
-    stream = simulate.pod_noise(rng, runs=runs, looks=looks, groups=10, mean=10.0, spread=0.5)
-    for look, counts in enumerate(stream, start=1):
-        main, late = mixture.advance(main, late, look, groups.log_e(groups.scores(counts, np.full_like(counts, 100))))
+    requests = np.broadcast_to(np.array(sizes), (runs, len(sizes)))
+    mean = rate * np.array(sizes, dtype=np.float64)
+    mean[:chosen] *= harm
+    for look in range(1, looks + 1):
+        noise = rng.gamma(spread**-2, spread**2, requests.shape) if spread > 0.0 else np.ones(requests.shape)
+        scores = groups.scores(rng.poisson(mean * noise), requests)
+        main, late = mixture.advance(main, late, look, groups.log_e(scores, chosen))
         value = mixture.log_value(main, late, look, groups.LOG_WEIGHTS)
         rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
+        if rejected.all():
+            break
     return rejected
 
 
