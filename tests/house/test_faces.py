@@ -61,7 +61,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/ofrep/v1/evaluate/flags/{key}"): (PROGRAMS, PROGRAMS),
 }
 # Commands that change something by a route that another command is paired with.
-ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry"}
+ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry", "mitigated"}
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.tower.world import CATALOG, STAGING, Nature, World
 
-from airboss.kernel.errors import Refused
+from airboss.kernel.errors import Invalid, Refused
 from airboss.testing.targets import ScriptedTarget
 
 RELEASE = """
@@ -315,3 +315,50 @@ def test_a_unit_that_cannot_go_back_keeps_what_it_needs_and_is_named(world: Worl
     world.order(change, "retry")
     _ends(world, change, "rolled back")
     assert (target.percent(UNIT), target.percent(STAGED)) == (0, 0)
+
+
+def _fails(world: World, target: ScriptedTarget) -> str:
+    """A release whose rollback fails, because its target goes away."""
+    change = _released(world)
+    _at(world, target, 10)
+    target.script.away = True
+    world.order(change, "abort")
+    assert world.run(1500, until=lambda: world.phase(change) == "rollback_failed", step_s=10), world.told(change)
+    return change
+
+
+def test_a_rollback_that_failed_and_was_mended_by_hand_is_seen(world: World, target: ScriptedTarget):
+    """Nothing is ordered any more, but what is observed counts: back at its baseline is taken back."""
+    change = _fails(world, target)
+    target.script.away = False
+    target.drift(UNIT, 0.0)
+    _ends(world, change, "rolled back", 60)
+    assert world.bodies(change, "rollback.ended")[-1]["by_hand"] is True
+    assert not [one for one in target.done if one.act == "revert"]
+
+
+def test_a_rollback_that_failed_and_was_mitigated_is_recorded_with_its_reason(world: World, target: ScriptedTarget):
+    """A person says what was done instead; said twice it is said once, and without a reason not at all."""
+    change = _fails(world, target)
+    with pytest.raises(Invalid):
+        world.order(change, "mitigated", reason=" ")
+    world.order(change, "mitigated", reason="switched off at the proxy")
+    world.run(20, step_s=5)
+    assert world.phase(change) == "reviewing"
+    assert world.change(change).outcome == "rollback failed"
+    assert world.order(change, "mitigated", reason="again").phase == "reviewing"
+    (body,) = world.bodies(change, "rollback.mitigated")
+    assert body["units"] == {UNIT: "no answer"}
+
+
+def test_a_unit_of_an_earlier_stage_is_watched_and_brought_back(world: World, target: ScriptedTarget):
+    """Staging strays while production ramps: told, asked back, and nothing advances meanwhile."""
+    change = _released(world, BOTH)
+    _at(world, target, 10)
+    target.drift(STAGED, 40.0)
+    assert world.run(30, until=lambda: target.percent(STAGED) == 100, step_s=1), world.told(change)
+    world.run(5)
+    (drift,) = world.bodies(change, "exposure.drifted")
+    assert (drift["unit"], drift["wanted"], drift["observed"]) == (STAGED, 100, 40)
+    assert world.bodies(change, "exposure.restored")[-1]["unit"] == STAGED
+    _ends(world, change, "completed")

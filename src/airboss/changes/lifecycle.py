@@ -61,8 +61,10 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = MappingProxyType(
         _P.COMPLETED: frozenset({_P.REVIEWING, _P.ROLLING_BACK}),
         _P.ROLLING_BACK: frozenset({_P.ROLLED_BACK, _P.ROLLBACK_FAILED}),
         _P.ROLLED_BACK: frozenset({_P.REVIEWING}),
-        _P.ROLLBACK_FAILED: frozenset({_P.ROLLING_BACK, _P.REVIEWING}),
-        _P.REVIEWING: frozenset({_P.CLOSED}),
+        # Three ways out: it is tried again, it is seen back where it was, or a person says it was mitigated.
+        _P.ROLLBACK_FAILED: frozenset({_P.ROLLING_BACK, _P.ROLLED_BACK, _P.REVIEWING}),
+        # What was taken back may be tried again until its record is closed.
+        _P.REVIEWING: frozenset({_P.CLOSED, _P.SCHEDULED}),
         _P.CLOSED: frozenset(),
         _P.REJECTED: frozenset(),
         _P.CANCELLED: frozenset(),
@@ -79,6 +81,9 @@ STARTED: Final = frozenset({_P.VALIDATING, _P.ROLLING_OUT, _P.VERIFYING, _P.ROLL
 """Phases in which the change may be in the world and is steered."""
 ENDED: Final = frozenset({_P.COMPLETED, _P.ROLLED_BACK, _P.ROLLBACK_FAILED, _P.REJECTED, _P.CANCELLED, _P.EXPIRED})
 """Phases that set `ended_at` and an outcome."""
+
+BEGUN_AGAIN: Final = frozenset({_P.SCHEDULED, _P.ROLLING_BACK})
+"""Phases in which what had ended is under way again: until it ends anew it has neither end nor outcome."""
 
 FACTS: Final[Mapping[Phase, str]] = MappingProxyType(
     {
@@ -184,8 +189,8 @@ class Change:
             updated_at=at,
             submitted_at=at if to is Phase.IN_REVIEW and self.submitted_at is None else self.submitted_at,
             started_at=at if to is Phase.VALIDATING and self.started_at is None else self.started_at,
-            ended_at=at if to in ENDED else self.ended_at,
-            outcome=to.words if to in ENDED else self.outcome,
+            ended_at=at if to in ENDED else None if to in BEGUN_AGAIN else self.ended_at,
+            outcome=to.words if to in ENDED else None if to in BEGUN_AGAIN else self.outcome,
         )
         return moved, Moved(change=self.id, before=self.phase, after=to, by=by, at=at, reason=reason)
 

@@ -14,7 +14,20 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from airboss.act.rollout import Claim, Plan, Rollouts, Ruling, Run, Seen, Want, claims, repo, rules
+from airboss.act.rollout import (
+    Claim,
+    Expose,
+    Plan,
+    Rollouts,
+    Ruling,
+    Run,
+    Seen,
+    Want,
+    claims,
+    repo,
+    rules,
+    verification,
+)
 from airboss.act.rollout.repo import Command, Effect, ExposureRow
 from airboss.act.targets import Exposure, Observation, Targets
 from airboss.changes import Change, Phase
@@ -32,6 +45,8 @@ from airboss.tower.steer import AGAIN_S
 EFFECT_S: Final = 10.0
 """Deadline of an effect: shorter than the lease, so that no effect outlives the right to cause it."""
 OBSERVE_S: Final = 3.0
+STRANDED_LOOK_S: Final = 15.0
+"""How often a failed rollback is looked at: somebody may be mending it by hand."""
 TARGET_AWAY: Final = "the target did not answer"
 
 log = logging.getLogger("airboss.tower")
@@ -73,7 +88,7 @@ class Flight:
             case Phase.COMPLETED:
                 await self._finish(held, scene, scene.plan)
             case Phase.ROLLBACK_FAILED:
-                await self._stranded(held, scene)
+                await self._stranded(held, scene, scene.plan)
             case Phase.ROLLING_BACK:
                 await self._take_back(held, scene, scene.plan)
             case _:
@@ -91,8 +106,7 @@ class Flight:
             ruling = rules.roll_back(run, f"{back.verb} ordered", scene.now)
             await self._write(held, scene, plan, ruling, by=back.actor, orders=orders)
             return
-        exposing = plan.exposing(run.step)
-        units, silent = await self._observe(scene, plan, [] if exposing is None else [exposing.unit])
+        units, silent = await self._observe(scene, plan, sorted(plan.standing(run.step)))
         judged = await asyncio.to_thread(self._judge.look, scene, plan, run)
         seen = Seen(
             units=units,
@@ -104,7 +118,7 @@ class Flight:
         )
         decision: Decision | None = None
         if scene.change.phase is Phase.VERIFYING:
-            ruling = rules.verifying(plan, run, seen, scene.now)
+            ruling = verification.verifying(plan, run, seen, scene.now)
         else:
             ruling = rules.look(plan, run, seen, scene.now)
             if _advances(ruling, run):
@@ -127,7 +141,7 @@ class Flight:
             unit = plan.unit(name)
             try:
                 async with asyncio.timeout(OBSERVE_S):
-                    return await self._targets.of(unit.kind).observe(unit.ref(scene.change.id))
+                    return await self._targets.of(unit.kind).observe(unit.ref(scene.change.id, scene.change.attempt))
             except AirbossError as fault:
                 silent[name] = fault.detail
                 return None
@@ -146,12 +160,6 @@ class Flight:
     async def _take_back(self, held: Claim, scene: Scene, plan: Plan) -> None:
         """Rolling back: needs targets and nothing else."""
         units, _ = await self._observe(scene, plan, sorted(scene.run.baselines))
-        # Accepted is not done: an order that was taken just before may still come true, so its time is waited for.
-        settled = all(
-            effect.deadline_at <= scene.shared
-            for effect in scene.effects
-            if effect.kind == "apply" and effect.attempt == scene.change.attempt
-        )
         reverts = Counter(
             effect.unit
             for effect in scene.effects
@@ -160,33 +168,60 @@ class Flight:
             and effect.done_at is not None
             and effect.deadline_at <= scene.shared
         )
-        ruling = rules.taking_back(plan, scene.run, Seen(units=units, settled=settled, reverts=reverts), scene.now)
+        ruling = rules.taking_back(
+            plan, scene.run, Seen(units=units, settled=_settled(scene), reverts=reverts), scene.now
+        )
         await self._write(held, scene, plan, ruling)
 
-    async def _stranded(self, held: Claim, scene: Scene) -> None:
-        """Rollback failed: a person retries, or closes it through the review once production is mended by hand."""
-        retry = next((command for command in scene.commands if command.verb in ("retry", "abort", "rollback")), None)
-        if retry is None:
-            sentence = f"{scene.change.sentence} Retry the rollback when the target answers again."
-            step = Next(sentence=sentence, look_in_s=None, taken=scene.commands)
-        else:
+    async def _stranded(self, held: Claim, scene: Scene, plan: Plan) -> None:
+        """Rollback failed: a person has it tried again or says it was mitigated, or it is seen back where it was."""
+        order = next((one for one in scene.commands if one.verb in ("retry", "abort", "rollback", "mitigated")), None)
+        if order is not None and order.verb != "mitigated":
             run = replace(scene.run, rollback_started_at=scene.now, rollback_retries=scene.run.rollback_retries + 1)
             step = Next(
                 to=Phase.ROLLING_BACK,
                 sentence=f"Taking back again: {scene.run.rollback_reason}",
                 reason="retry ordered",
-                by=retry.actor,
+                by=order.actor,
                 run=run,
                 facts=(("rollback.retried", {"retries": run.rollback_retries}),),
                 look_in_s=0.0,
                 taken=scene.commands,
             )
+            await asyncio.to_thread(self._desk.settle, held, scene, step)
+            return
+        units, _ = await self._observe(scene, plan, sorted(scene.run.baselines))
+        if order is not None:
+            states = {name: rules.state_of(units.get(name)) for name in sorted(scene.run.baselines)}
+            step = replace(
+                self._reviewing(scene),
+                sentence="Rollback failed; mitigated by hand",
+                reason="mitigated by hand",
+                by=order.actor,
+                facts=(("rollback.mitigated", {"by": order.actor, "reason": order.reason, "units": states}),),
+            )
+            await asyncio.to_thread(self._desk.settle, held, scene, step)
+            return
+        ruling = rules.stranded(plan, scene.run, Seen(units=units, settled=_settled(scene)), scene.now)
+        if ruling is not None:
+            await self._write(held, scene, plan, ruling)
+            return
+        sentence = (
+            f"{scene.change.sentence}. Retry when the target answers again, or say that it was mitigated by hand; "
+            "taken back by hand, it is seen"
+        )
+        step = Next(sentence=sentence, look_in_s=STRANDED_LOOK_S, taken=scene.commands)
         await asyncio.to_thread(self._desk.settle, held, scene, step)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     async def _finish(self, held: Claim, scene: Scene, plan: Plan) -> None:
-        """Completed: make full exposure the new normal, then open the review."""
+        """Completed: make full exposure the new normal, watch until the rollback window ends, then open the review."""
+        back = next((command for command in scene.commands if command.verb == "rollback"), None)
+        if back is not None:
+            ruling = rules.roll_back(scene.run, f"{back.verb} ordered", scene.now)
+            await self._write(held, scene, plan, ruling, by=back.actor)
+            return
         wants = tuple(Want(kind="finish", unit=name) for name in sorted(scene.run.baselines))
         left = [want for want in wants if not _done(scene, want)]
         if left:
@@ -197,7 +232,23 @@ class Flight:
             ruling = Ruling(run=scene.run, wants=tuple(left), sentence=told, look_in_s=1.0)
             await self._write(held, scene, plan, ruling)
             return
+        if plan.rollback_window_s > 0 and await self._watch(held, scene, plan):
+            return
         await asyncio.to_thread(self._desk.settle, held, scene, self._reviewing(scene))
+
+    async def _watch(self, held: Claim, scene: Scene, plan: Plan) -> bool:
+        """Look at a completed change; return whether it is watched on."""
+        completed_at = scene.change.ended_at
+        if completed_at is None:
+            raise AssertionError(f"change {scene.change.id} is completed since never")
+        units, _ = await self._observe(scene, plan, sorted(plan.standing(scene.run.step)))
+        judged = await asyncio.to_thread(self._judge.look, scene, plan, scene.run)
+        seen = Seen(units=units, answers=judged.answers)
+        ruling = verification.watching(plan, scene.run, seen, completed_at, scene.now)
+        if ruling is None:
+            return False
+        await self._write(held, scene, plan, ruling, judged=judged)
+        return True
 
     def _reviewing(self, scene: Scene) -> Next:
         """A finished change goes where a rolled back one goes: to its review."""
@@ -288,7 +339,7 @@ class Flight:
         if not await asyncio.to_thread(self._mine, held):
             return
         unit = plan.unit(intent.unit)
-        ref = unit.ref(scene.change.id)
+        ref = unit.ref(scene.change.id, scene.change.attempt)
         left_s = (intent.deadline_at - self._desk.clock.now()).total_seconds()
         if left_s <= 0:
             return
@@ -329,30 +380,16 @@ class Flight:
         change, now = scene.change, scene.now
         for kind, body in ruling.facts:
             if kind == "exposure.reached":
-                unit = plan.unit(str(body["unit"]))
-                repo.end_exposures(tx, change.id, now, unit=unit.name)
-                repo.open_exposure(
-                    tx,
-                    ExposureRow(
-                        change_id=change.id,
-                        unit=unit.name,
-                        attempt=change.attempt,
-                        step=plan.exposing_at(scene.run.step),
-                        service=unit.service,
-                        environment=unit.environment,
-                        percent=float(body["percent"]),
-                        kind=unit.kind,
-                        from_at=now,
-                        to_at=None,
-                    ),
-                )
+                repo.end_exposures(tx, change.id, now, unit=str(body["unit"]))
+                repo.open_exposure(tx, _standing_row(scene, plan, str(body["unit"]), plan.exposing_at(scene.run.step)))
+            elif kind == "exposure.restored":
+                repo.open_exposure(tx, _standing_row(scene, plan, str(body["unit"]), int(body["step"]) - 1))
             elif kind == "exposure.drifted":
                 repo.end_exposures(tx, change.id, now, unit=str(body["unit"]))
-        exposing = plan.exposing(ruling.run.step)
-        moving = any(want.kind == "apply" for want in ruling.wants)
-        if moving and exposing is not None:
-            # From here on the old exposure does not stand; the next look says when the new one does.
-            repo.end_exposures(tx, change.id, now, unit=exposing.unit)
+        for want in ruling.wants:
+            if want.kind == "apply":
+                # From here on the old exposure does not stand; the next look says when the new one does.
+                repo.end_exposures(tx, change.id, now, unit=want.unit)
         if ruling.move in ("roll_back", "complete"):
             repo.end_exposures(tx, change.id, now)
 
@@ -361,6 +398,34 @@ class Flight:
         for unit in plan.units:
             if unit.name in ruling.run.baselines:
                 self._rollouts.block(tx, unit, change.id, ruling.run.rollback_reason)
+
+
+def _standing_row(scene: Scene, plan: Plan, name: str, step: int) -> ExposureRow:
+    """Return the exposure that stands from now on: a unit's, as a step wants it."""
+    unit, wanted = plan.unit(name), plan.steps[step]
+    if not isinstance(wanted, Expose):
+        raise TypeError(f"step {step + 1} of change {scene.change.id} exposes nothing")
+    return ExposureRow(
+        change_id=scene.change.id,
+        unit=unit.name,
+        attempt=scene.change.attempt,
+        step=step,
+        service=unit.service,
+        environment=unit.environment,
+        percent=wanted.percent,
+        kind=unit.kind,
+        from_at=scene.now,
+        to_at=None,
+    )
+
+
+def _settled(scene: Scene) -> bool:
+    """Return whether no order to expose can still arrive. Accepted is not done, so the time of each is waited for."""
+    return all(
+        effect.deadline_at <= scene.shared
+        for effect in scene.effects
+        if effect.kind == "apply" and effect.attempt == scene.change.attempt
+    )
 
 
 def _ordered(scene: Scene) -> tuple[Run, tuple[FactPart, ...]]:

@@ -77,7 +77,7 @@ class Judge:
         if exposing is None:
             return Judged()
         unit = plan.unit(exposing.unit)
-        verifying = scene.change.phase is Phase.VERIFYING
+        verifying = scene.change.phase in (Phase.VERIFYING, Phase.COMPLETED)
         asked = plan.verify_gates if verifying else exposing.gates
         asked = tuple(gate for gate in asked if gate.applies(exposing.percent))
         since = run.verify_started_at if verifying else run.reached_at

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from airboss.act.rollout import Claim, Plan, compile_plan, rules
+from airboss.act.rollout import Claim, Plan, Run, compile_plan, rules
 from airboss.act.rollout.repo import Command
 from airboss.act.targets import Targets
 from airboss.changes import Change, Phase
@@ -337,7 +337,7 @@ class Steering:
         for unit in plan.units:
             target = self._targets.of(unit.kind)
             key = f"{scene.change.id}/{scene.change.attempt}/prepare/{unit.name}"
-            baselines[unit.name] = await target.prepare(unit.ref(scene.change.id), key=key)
+            baselines[unit.name] = await target.prepare(unit.ref(scene.change.id, scene.change.attempt), key=key)
         return baselines
 
     # -- after the end ---------------------------------------------------------------------------------------------
@@ -352,14 +352,17 @@ class Steering:
         self._settle(held, scene, step)
 
     def _await_review(self, held: Claim, scene: Scene) -> None:
-        """Close the change once its review is; a small good one is closed from the facts."""
+        """Close the change once its review is, or begin it again; a small good one is closed from the facts."""
+        again = next((command for command in scene.commands if command.verb == "retry"), None)
+        if again is not None:
+            return self._settle(held, scene, _begun_again(scene, again))
         with self._desk.store.read() as connection:
             closed = self._reviews.closed(connection, scene.change.id)
         if not closed:
             step = Next(sentence=f"{scene.change.sentence} The review is open.", look_in_s=None, taken=scene.commands)
         else:
             step = Next(to=Phase.CLOSED, sentence=scene.change.sentence, look_in_s=None, taken=scene.commands)
-        self._settle(held, scene, step)
+        return self._settle(held, scene, step)
 
     def _cancel(self, held: Claim, scene: Scene) -> None:
         """Somebody called it off before it started."""
@@ -380,6 +383,23 @@ class Steering:
 
     def _settle(self, held: Claim, scene: Scene, step: Next) -> None:
         self._desk.settle(held, scene, step)
+
+
+def _begun_again(scene: Scene, order: Command) -> Next:
+    """What was taken back waits for its start once more: the votes stand, everything else is asked anew."""
+    attempt = scene.change.attempt + 1
+    sentence = f"Attempt {attempt}, ordered by {order.actor_name}"
+    return Next(
+        to=Phase.SCHEDULED,
+        sentence=sentence,
+        reason="retry ordered",
+        by=order.actor,
+        attempt=attempt,
+        run=Run(),
+        facts=(("change.retried", {"attempt": attempt}),),
+        look_in_s=0.0,
+        taken=scene.commands,
+    )
 
 
 CALLS_OFF: Final = frozenset({"abort", "rollback"})

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from airboss.act.rollout.model import Answer, Run, Seen, read_run
 from airboss.act.rollout.plan import Ask, Expose, Gate, Plan, Unit, read_plan
-from airboss.act.rollout.rules import begin, look, roll_back, taking_back, verifying, worst
+from airboss.act.rollout.rules import begin, look, roll_back, taking_back, worst
+from airboss.act.rollout.verification import verifying
 from airboss.act.targets import Baseline, Exposure, Observation
 from airboss.kernel.canonical import canonical
 from airboss.kernel.errors import Refused

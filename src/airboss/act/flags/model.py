@@ -104,7 +104,10 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """How far one change has exposed its new side of one flag in one environment. `split` is (variant, weight)."""
+    """How far one change has exposed its new side of one flag in one environment. `split` is (variant, weight).
+
+    `attempt` is the rollout of the change that set it: an order of an earlier one comes too late.
+    """
 
     flag: str
     environment: str
@@ -117,6 +120,7 @@ class Exposure:
     state: ExposureState
     revision: int
     at: datetime
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

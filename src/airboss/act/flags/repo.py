@@ -43,6 +43,7 @@ flag_exposure: Final = Table(
     Column("state", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("at", Instant, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="1"),
     PrimaryKeyConstraint("flag", "environment", "change_id"),
 )
 Index("ix_flag_exposure_change", flag_exposure.c.change_id)
@@ -215,6 +216,7 @@ def _exposure(row: Any) -> Exposure:
         state=row.state,
         revision=row.revision,
         at=row.at,
+        attempt=row.attempt,
     )
 
 
@@ -229,6 +231,7 @@ def save_exposure(tx: Tx, exposure: Exposure) -> None:
         "state": exposure.state,
         "revision": exposure.revision,
         "at": exposure.at,
+        "attempt": exposure.attempt,
     }
     key = {"flag": exposure.flag, "environment": exposure.environment, "change_id": exposure.change_id}
     tx.execute(

@@ -141,11 +141,13 @@ class Flags:
         actor: Actor,
         environment: str = PRODUCTION,
         split: Sequence[tuple[str, int]] = (),
+        attempt: int = 1,
     ) -> FlagState:
         """Bring the new side of a flag to `percent` of the people targeting says nothing about.
 
         Done once for each `key`: a late repetition changes nothing, whatever came after it. The first exposure fixes
-        salt and sides for the change, so everybody keeps their side while the percentage grows.
+        salt and sides for the change, so everybody keeps their side while the percentage grows. A change that was taken
+        back may expose again in a later `attempt`, and only in that.
         Raises NotFound, Invalid (variant, percentage), or Refused (another change holds a ramp here, which it names;
         the old side is not what people get; the flag is disabled).
         """
@@ -158,12 +160,12 @@ class Flags:
             held = next(
                 (one for one in found.exposures if (one.environment, one.change_id) == (environment, change_id)), None
             )
-            if held is not None and held.state == "reverted":
+            if held is not None and (attempt < held.attempt or (held.state == "reverted" and attempt == held.attempt)):
                 # An order to expose that was under way when the change was taken back arrives too late.
                 raise Refused(
                     f"change {change_id} was taken back from flag {flag}",
                     code="flag-taken-back",
-                    way_out="propose another change",
+                    way_out="order a retry, or propose another change",
                 )
             active = found.active(environment)
             if active is not None and active.change_id != change_id:
@@ -193,6 +195,7 @@ class Flags:
                 state="active",
                 revision=revision,
                 at=now,
+                attempt=attempt,
             )
             repo.save_exposure(tx, exposure)
             repo.save_effect(tx, key=key, flag=flag, change_id=change_id, act="expose", at=now)

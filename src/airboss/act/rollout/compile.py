@@ -56,6 +56,7 @@ def compile_plan(given: Spec) -> Plan:
         verify_gates=verify_gates,
         rollback_budget_s=ROLLBACK_BUDGET_S,
         rollback_window_s=float((given.rollback.window_s if given.rollback is not None else None) or 0),
+        runbook=None if given.mitigation is None else given.mitigation.runbook,
     )
 
 

@@ -67,6 +67,10 @@ class Run:
     rollback_retries: int = 0
     verify_started_at: datetime | None = None
     convicted: bool = False
+    strayed: Mapping[str, int] = field(default_factory=dict)
+    """By unit of an earlier stage: how often it was found elsewhere than where its last step had brought it."""
+    astray: tuple[str, ...] = ()
+    """Those that are elsewhere now."""
     format: int = FORMAT
 
     @property
@@ -99,6 +103,7 @@ def read_run(value: Mapping[str, Any]) -> Run:
         given["hold"] = Hold(
             **{**hold, "since": _read_time(hold["since"]), "asked_until": _read_time(hold["asked_until"])}
         )
+    given["astray"] = tuple(given.get("astray", ()))
     given["baselines"] = {name: Baseline(**baseline) for name, baseline in given["baselines"].items()}
     return Run(**given)
 

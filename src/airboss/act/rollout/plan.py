@@ -59,7 +59,7 @@ class Unit:
     needs: tuple[str, ...] = ()
     point_of_no_return: bool = False
 
-    def ref(self, change_id: str) -> UnitRef:
+    def ref(self, change_id: str, attempt: int = 1) -> UnitRef:
         """Return what the unit's target needs to know of it."""
         return UnitRef(
             change_id=change_id,
@@ -69,6 +69,7 @@ class Unit:
             kind=self.kind,
             params=self.params,
             digest=self.digest,
+            attempt=attempt,
         )
 
 
@@ -112,6 +113,9 @@ class Plan:
     verify_gates: tuple[Gate, ...] = ()
     rollback_budget_s: float = 900.0
     rollback_window_s: float = 0.0
+    """How long after completion gates keep watching, more calmly, and harm takes back."""
+    runbook: str | None = None
+    """What to follow where going back fails."""
     format: int = field(default=FORMAT)
 
     def __post_init__(self) -> None:
@@ -127,6 +131,10 @@ class Plan:
             if isinstance(step, Expose):
                 return step
         return None
+
+    def standing(self, index: int) -> dict[str, int]:
+        """Return, for each unit exposed up to a step, the step whose exposure it is to have there."""
+        return {step.unit: number for number, step in enumerate(self.steps[: index + 1]) if isinstance(step, Expose)}
 
     def exposing_at(self, index: int) -> int:
         """Return the step whose exposure is in force at a step; a plan begins with an exposure."""

@@ -43,11 +43,11 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     if exposing is None:
         raise AssertionError("a plan begins with an exposure")
     facts: Facts = []
-    told = _tell_verdicts(run, seen.answers, facts)
+    told = tell_verdicts(run, seen.answers, facts)
     failed = [answer for answer in seen.answers if answer.outcome == "fail"]
     if failed:
-        return _convict(told, failed, facts, now)
-    told, unmet = _standing(plan, told, exposing, seen, facts, now)
+        return convict(told, failed, facts, now)
+    told, unmet = standing(plan, told, exposing, seen, facts, now)
     if unmet is not None:
         return unmet
     if seen.skipped_by is not None:
@@ -58,29 +58,74 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     return _baking(plan, told, step, seen, facts, now)
 
 
-def _standing(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> tuple[Run, Ruling | None]:
+def standing(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> tuple[Run, Ruling | None]:
     """Return the run with the exposure standing as wanted, or what to do because it does not.
 
     It stands when the target answers, is healthy, shows the wanted share, and runs what was approved: nothing counts
-    towards a step before, and none of it is carried over when the exposure was lost in between.
+    towards a step before, and none of it is carried over when the exposure was lost in between. What earlier stages
+    exposed has to stand as well.
     """
+    run, astray = _earlier(plan, run, step, seen, facts, now)
+    if astray is not None:
+        return run, astray
     observation = seen.units.get(step.unit)
     if observation is None:
         why = f": {seen.silent[step.unit]}" if step.unit in seen.silent else ""
-        return run, _trouble(plan, run, "error", f"the target of {step.unit} does not answer{why}", facts, now)
+        return run, trouble(plan, run, "error", f"the target of {step.unit} does not answer{why}", facts, now)
     if not observation.healthy:
         sentence = observation.sentence or f"{step.unit} is not healthy"
-        return run, _trouble(plan, run, "error", sentence, facts, now)
+        return run, trouble(plan, run, "error", sentence, facts, now)
     if abs(observation.exposure.new_percent - step.percent) > SAME_PERCENT:
         return run, _converge(plan, run, step, seen, facts, now)
     if step.percent > 0 and observation.new_digest != plan.unit(step.unit).digest:
         runs = observation.new_digest or "nothing"
         run = _lost(run, step, observation, facts, now)
-        return run, _trouble(plan, run, "error", f"{step.unit} runs {runs}, which is not what was approved", facts, now)
+        return run, trouble(plan, run, "error", f"{step.unit} runs {runs}, which is not what was approved", facts, now)
     if run.reached_at is None:
         run = replace(run, reached_at=now, moving_since=None)
         facts.append(("exposure.reached", {"unit": step.unit, "percent": step.percent, "step": run.step + 1}))
     return run, None
+
+
+def _earlier(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> tuple[Run, Ruling | None]:
+    """Look at the units that earlier steps exposed: one that strayed is asked back, and nothing advances meanwhile."""
+    wants: list[Want] = []
+    told: list[str] = []
+    for name, index in plan.standing(run.step).items():
+        wanted = plan.steps[index]
+        if name == step.unit or not isinstance(wanted, Expose) or name not in seen.units:
+            continue
+        observation = seen.units[name]
+        if observation is None:
+            why = f": {seen.silent[name]}" if name in seen.silent else ""
+            told.append(f"the target of {name} does not answer{why}")
+            continue
+        away = abs(observation.exposure.new_percent - wanted.percent) > SAME_PERCENT
+        wrong = wanted.percent > 0 and observation.new_digest != plan.unit(name).digest
+        lost = away or wrong
+        if lost and name not in run.astray:
+            percent, runs = observation.exposure.new_percent, observation.new_digest
+            body = {"unit": name, "wanted": wanted.percent, "observed": percent, "runs": runs}
+            facts.append(("exposure.drifted", body))
+            drifts = {**run.strayed, name: run.strayed.get(name, 0) + 1}
+            run = replace(run, astray=(*run.astray, name), strayed=drifts)
+        elif not lost and name in run.astray:
+            facts.append(("exposure.restored", {"unit": name, "percent": wanted.percent, "step": index + 1}))
+            run = replace(run, astray=tuple(one for one in run.astray if one != name))
+        if away:
+            again = run.strayed.get(name, 0)
+            exposure = Exposure(new_percent=wanted.percent)
+            wants.append(Want(kind="apply", unit=name, exposure=exposure, again=again))
+            told.append(f"{name} is at {observation.exposure.new_percent:g} %, not {wanted.percent:g} %")
+        elif wrong:
+            runs = observation.new_digest or "nothing"
+            told.append(f"{name} runs {runs}, which is not what was approved")
+        elif not observation.healthy:
+            told.append(observation.sentence or f"{name} is not healthy")
+    if not told:
+        return run, None
+    ruling = trouble(plan, run, "error", "; ".join(told), facts, now)
+    return run, ruling if ruling.move != "stay" else replace(ruling, wants=tuple(wants))
 
 
 def _lost(run: Run, step: Expose, seen: Observation, facts: Facts, now: datetime) -> Run:
@@ -94,13 +139,13 @@ def _lost(run: Run, step: Expose, seen: Observation, facts: Facts, now: datetime
 
 def _baking(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> Ruling:
     """The exposure stands; the gates and the clock decide."""
-    reached = _known(run.reached_at)
+    reached = known(run.reached_at)
     elapsed = (now - reached).total_seconds()
     most = step.most_s * (1 + run.extensions)
     outcome = worst(seen.answers)
     if outcome == "error":
         sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
-        return _trouble(plan, run, "error", sentence, facts, now)
+        return trouble(plan, run, "error", sentence, facts, now)
     if outcome == "pass" and run.hold is not None and run.hold.kind != "policy":
         facts.append(("hold.ended", {"kind": run.hold.kind, "step": run.step + 1}))
         run = replace(run, hold=None)
@@ -127,14 +172,14 @@ def _asking(plan: Plan, run: Run, step: Ask, seen: Seen, facts: Facts, now: date
     outcome = worst(seen.answers)
     if outcome == "error":
         sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
-        return _trouble(plan, run, "error", sentence, facts, now)
+        return trouble(plan, run, "error", sentence, facts, now)
     if run.hold is not None and run.hold.kind == "error":
         facts.append(("hold.ended", {"kind": "error", "step": run.step + 1}))
         run = replace(run, hold=None)
     if seen.answered_by is not None and outcome == "pass" and not run.paused:
         facts.append(("step.answered", {"step": run.step + 1, "by": seen.answered_by, "group": step.group}))
         return _advance(plan, run, seen, facts, now)
-    deadline = _known(run.step_started_at) + timedelta(seconds=step.expires_s)
+    deadline = known(run.step_started_at) + timedelta(seconds=step.expires_s)
     if now >= deadline:
         return _take_back(run, f"nobody of {step.group} answered by {rfc3339(deadline)}", facts, now)
     waiting = f"Waiting for {step.group} to say go on; taken back at {deadline:%H:%M} UTC if nobody does"
@@ -146,7 +191,11 @@ def _asking(plan: Plan, run: Run, step: Ask, seen: Seen, facts: Facts, now: date
 def _advance(plan: Plan, run: Run, seen: Seen, facts: Facts, now: datetime) -> Ruling:
     """End the step well and begin the next, if policy still lets the change go on."""
     if seen.clearance is not None:
-        return _hold(run, "policy", seen.clearance, facts, now)
+        # No deadline: the exposure stands as it was approved and its gates keep watching, so waiting harms nobody.
+        why = (
+            f"{seen.clearance} (for as long as it takes: the exposure stands as approved, and its gates keep watching)"
+        )
+        return _hold(run, "policy", why, facts, now)
     if run.hold is not None:
         facts.append(("hold.ended", {"kind": run.hold.kind, "step": run.step + 1}))
     facts.append(
@@ -154,7 +203,7 @@ def _advance(plan: Plan, run: Run, seen: Seen, facts: Facts, now: datetime) -> R
             "step.ended",
             {
                 "step": run.step + 1,
-                "after_s": (now - _known(run.step_started_at)).total_seconds(),
+                "after_s": (now - known(run.step_started_at)).total_seconds(),
                 "answers": [answer.stored() for answer in seen.answers],
             },
         )
@@ -193,12 +242,12 @@ def _converge(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now:
     run = _lost(run, step, observation, facts, now)
     want = Want(kind="apply", unit=step.unit, exposure=Exposure(new_percent=step.percent), again=run.drifts)
     moving = f"{step.unit} from {observation.exposure.new_percent:g} % to {step.percent:g} %"
-    since = run.moving_since or _known(run.step_started_at)
+    since = run.moving_since or known(run.step_started_at)
     late = now >= since + timedelta(seconds=step.most_s)
     if seen.fault is None and not late:
         return Ruling(run=run, wants=(want,), facts=tuple(facts), sentence=f"Moving {moving}", look_in_s=LOOK_S / 2)
     why = f"the target did not move {moving}: {seen.fault or f'not within {step.most_s:g} s'}"
-    ruling = _trouble(plan, run, "error", why, facts, now)
+    ruling = trouble(plan, run, "error", why, facts, now)
     return ruling if ruling.move != "stay" else replace(ruling, wants=(want,))
 
 
@@ -228,7 +277,7 @@ def _inconclusive(plan: Plan, run: Run, why: str, seen: Seen, facts: Facts, now:
     return Ruling(run=run, facts=tuple(facts), sentence=f"{lead}: {why}")
 
 
-def _trouble(plan: Plan, run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
+def trouble(plan: Plan, run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
     """A gate or a target is in error: hold, and take back at the deadline."""
     if run.hold is None or run.hold.kind != kind:
         return _hold(run, kind, why, facts, now)
@@ -245,7 +294,7 @@ def _hold(run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ru
     return Ruling(run=run, facts=tuple(facts), sentence=f"Held: {why}", look_in_s=look_in_s)
 
 
-def _convict(run: Run, failed: list[Answer], facts: Facts, now: datetime) -> Ruling:
+def convict(run: Run, failed: list[Answer], facts: Facts, now: datetime) -> Ruling:
     """A gate found harm: say with which numbers, and take everything back."""
     facts.append(
         (
@@ -285,18 +334,18 @@ def taking_back(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     """
     touched = [name for name in run.baselines if not plan.unit(name).point_of_no_return]
     away = [name for name in touched if not at_baseline(run, name, seen.units.get(name))]
-    started = _known(run.rollback_started_at)
+    started = known(run.rollback_started_at)
     if not away and seen.settled:
         took_s = (now - started).total_seconds()
         ended: Facts = [("rollback.ended", {"took_s": took_s, "units": sorted(touched)})]
         return Ruling(run=run, move="rolled_back", facts=tuple(ended), sentence=f"Taken back: {run.rollback_reason}")
     if away and now >= started + timedelta(seconds=plan.rollback_budget_s):
-        states: dict[str, Any] = {name: _state(seen.units.get(name)) for name in sorted(touched)}
+        states: dict[str, Any] = {name: state_of(seen.units.get(name)) for name in sorted(touched)}
         return Ruling(
             run=run,
             move="rollback_failed",
             facts=(("rollback.failed", {"units": states}),),
-            sentence=f"Rollback failed: {', '.join(away)} would not go back; use the mitigation now",
+            sentence=f"Rollback failed: {', '.join(away)} would not go back; {mitigation_of(plan)}",
         )
     # A wave waits for the ones before it; a unit that fails does not stop those that do not depend on it.
     stuck: set[str] = set()
@@ -314,41 +363,23 @@ def taking_back(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     return Ruling(run=run, wants=tuple(wanted), sentence=sentence, look_in_s=LOOK_S / 2)
 
 
-def verifying(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
-    """At full exposure: gates without a baseline keep watching for the time the plan says.
+def mitigation_of(plan: Plan) -> str:
+    """Return what to do where going back fails, as an instruction."""
+    return "use the mitigation now" if plan.runbook is None else f"follow the runbook {plan.runbook} now"
 
-    The time begins anew when the exposure was lost in between.
+
+def stranded(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling | None:
+    """After a rollback failed nothing is ordered any more, but what is seen counts: taken back by hand is taken back.
+
+    Returns None while a unit is not observed at its baseline.
     """
-    exposing = plan.exposing(run.step)
-    if exposing is None:
-        raise AssertionError("a plan begins with an exposure")
-    facts: Facts = []
-    told = _tell_verdicts(run, seen.answers, facts)
-    failed = [answer for answer in seen.answers if answer.outcome == "fail"]
-    if failed:
-        return _convict(told, failed, facts, now)
-    told, unmet = _standing(plan, told, exposing, seen, facts, now)
-    if unmet is not None:
-        return unmet
-    if run.reached_at is None:
-        told = replace(told, verify_started_at=now)
-    elapsed = (now - _known(told.verify_started_at)).total_seconds()
-    outcome = worst(seen.answers)
-    if outcome == "error":
-        sentence = next((a.sentence for a in seen.answers if a.outcome == "error"), "no gate gave an answer")
-        return _trouble(plan, told, "error", sentence, facts, now)
-    if told.hold is not None and (outcome == "pass" or told.hold.kind == "error"):
-        facts.append(("hold.ended", {"kind": told.hold.kind, "step": told.step + 1}))
-        told = replace(told, hold=None)
-    if elapsed >= plan.verify_s and outcome == "pass":
-        facts.append(("rollout.verified", {"after_s": elapsed, "answers": [a.stored() for a in seen.answers]}))
-        return Ruling(run=told, move="complete", facts=tuple(facts), sentence="Completed")
-    if outcome == "inconclusive" and elapsed >= 4 * plan.verify_s:
-        why = next((a.sentence for a in seen.answers if a.outcome == "inconclusive"), "")
-        return _trouble(plan, told, "inconclusive", why, facts, now)
-    left = max(0.0, plan.verify_s - elapsed)
-    sentence = f"At 100 %, verifying: {left:.0f} s left" if left else f"At 100 %, verifying: {seen.answers[0].sentence}"
-    return Ruling(run=told, facts=tuple(facts), sentence=sentence)
+    touched = [name for name in run.baselines if not plan.unit(name).point_of_no_return]
+    if not seen.settled or not all(at_baseline(run, name, seen.units.get(name)) for name in touched):
+        return None
+    took_s = (now - known(run.rollback_started_at)).total_seconds()
+    ended: Facts = [("rollback.ended", {"took_s": took_s, "units": sorted(touched), "by_hand": True})]
+    sentence = f"Taken back outside of Airboss: {run.rollback_reason}"
+    return Ruling(run=run, move="rolled_back", facts=tuple(ended), sentence=sentence)
 
 
 def at_baseline(run: Run, unit: str, observation: Observation | None) -> bool:
@@ -362,7 +393,7 @@ def _dependants(plan: Plan, name: str) -> set[str]:
     return {unit.name for unit in plan.units if name in unit.needs}
 
 
-def _tell_verdicts(run: Run, answers: tuple[Answer, ...], facts: Facts) -> Run:
+def tell_verdicts(run: Run, answers: tuple[Answer, ...], facts: Facts) -> Run:
     """Record each gate whose verdict is another than the last one told; before the exposure stands there is none."""
     if run.reached_at is None:
         return run
@@ -384,11 +415,12 @@ def _step_fact(plan: Plan, run: Run) -> tuple[str, Mapping[str, Any]]:
     return "step.started", body
 
 
-def _state(observation: Observation | None) -> str:
+def state_of(observation: Observation | None) -> str:
+    """Return where a unit was seen, in words for a fact."""
     return "no answer" if observation is None else f"{observation.exposure.new_percent:g} %"
 
 
-def _known(at: datetime | None) -> datetime:
+def known(at: datetime | None) -> datetime:
     if at is None:
         raise AssertionError("the engine looks at a rollout that was never started")
     return at

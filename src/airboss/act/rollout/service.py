@@ -30,12 +30,16 @@ LEGAL: Final[Mapping[str, frozenset[Phase]]] = {
     "resume": frozenset({Phase.ROLLING_OUT}),
     "promote": frozenset({Phase.ROLLING_OUT}),
     "abort": _MOVING | _BEFORE | {Phase.ROLLBACK_FAILED},
-    "rollback": _MOVING | {Phase.ROLLBACK_FAILED},
-    "retry": frozenset({Phase.ROLLBACK_FAILED}),
+    "rollback": _MOVING | {Phase.COMPLETED, Phase.ROLLBACK_FAILED},
+    "retry": frozenset({Phase.ROLLBACK_FAILED, Phase.REVIEWING}),
+    "mitigated": frozenset({Phase.ROLLBACK_FAILED}),
 }
-"""Which order is possible in which phase."""
+"""Which order is possible in which phase; a retry of what is being reviewed only where it was taken back."""
+NEEDS_REASON: Final = frozenset({"promote", "mitigated"})
 TAKES_BACK: Final = frozenset({"abort", "rollback"})
 _ALREADY: Final = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.CANCELLED})
+_AGAIN: Final = frozenset({Phase.SCHEDULED, Phase.APPROVED, Phase.VALIDATING, Phase.ROLLING_OUT})
+_AFTER: Final = frozenset({Phase.REVIEWING, Phase.CLOSED})
 REASON_MOST: Final = 2_000
 
 
@@ -96,13 +100,14 @@ class Rollouts:
         reason = command.reason.strip()
         if len(reason) > REASON_MOST:
             raise Invalid(f"a reason has at most {REASON_MOST} characters", code="reason-too-long")
-        if not reason and command.verb == "promote":
-            raise Invalid("a step is skipped with a reason", code="reason-missing", way_out="say why: --reason …")
+        if not reason and command.verb in NEEDS_REASON:
+            told = "a step is skipped" if command.verb == "promote" else "what was done by hand is recorded"
+            raise Invalid(f"{told} with a reason", code="reason-missing", way_out="say why: --reason …")
         with self._store.write() as tx:
             tx.lock(command.change_id)
             change = self._changes.read(tx.connection, command.change_id)
             require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset(change.services), team=change.owner_team))
-            if command.verb in TAKES_BACK and (change.phase in _ALREADY or change.outcome == Phase.ROLLED_BACK.words):
+            if _is_so(command.verb, change):
                 return change
             if command.expected_version is not None and change.version != command.expected_version:
                 raise Stale(
@@ -111,6 +116,7 @@ class Rollouts:
                 )
             _check(command.verb, change)
             self._check_seat(tx.connection, command.verb, change, actor)
+            _check_blocks(tx.connection, command.verb, change)
             step = None if change.run is None else read_run(_stored(change.run)["run"]).step
             if _given_already(repo.waiting_commands(tx.connection, change.id), command.verb, step):
                 return change
@@ -190,10 +196,33 @@ def _given_already(waiting: Sequence[repo.Command], verb: str, step: int | None)
     return any((one.verb, one.step) == (verb, step) for one in waiting)
 
 
-def _check(verb: str, change: Change) -> None:
-    if change.phase in LEGAL[verb]:
+def _is_so(verb: str, change: Change) -> bool:
+    """Return whether a change is already what an order wants it to be: whoever presses second gets it as it is."""
+    if verb in TAKES_BACK:
+        return change.phase in _ALREADY or change.outcome == Phase.ROLLED_BACK.words
+    if verb == "retry":
+        begun = change.attempt > 1 and change.phase in _AGAIN
+        return begun or change.phase is Phase.ROLLING_BACK
+    return verb == "mitigated" and change.phase in _AFTER and change.outcome == Phase.ROLLBACK_FAILED.words
+
+
+def _check_blocks(connection: Connection, verb: str, change: Change) -> None:
+    """A convicted version is tried again only after a person lifted its block."""
+    if verb != "retry" or change.phase is not Phase.REVIEWING or change.run is None:
         return
-    possible = possible_orders(change.phase)
+    for unit in read_plan(_stored(change.run)["plan"]).units:
+        if repo.blocked(connection, unit.service, unit.digest) is not None:
+            raise Refused(
+                f"this version of {unit.service} was convicted and is blocked",
+                code="version-blocked",
+                way_out=f"lift the block first: airboss version lift {unit.service} {unit.digest}",
+            )
+
+
+def _check(verb: str, change: Change) -> None:
+    possible = possible_orders(change)
+    if verb in possible:
+        return
     raise Refused(
         f"change {change.id} is {change.phase.words}; {verb} is not possible",
         code="order-not-possible",
@@ -201,9 +230,14 @@ def _check(verb: str, change: Change) -> None:
     )
 
 
-def possible_orders(phase: Phase) -> list[str]:
-    """Return the orders that are possible in a phase."""
-    return [verb for verb, phases in LEGAL.items() if phase in phases]
+def possible_orders(change: Change) -> list[str]:
+    """Return the orders that are possible of a change now."""
+    taken_back = change.outcome == Phase.ROLLED_BACK.words
+    return [
+        verb
+        for verb, phases in LEGAL.items()
+        if change.phase in phases and (change.phase is not Phase.REVIEWING or taken_back)
+    ]
 
 
 def _stored(run: bytes) -> Mapping[str, Mapping[str, Any]]:

@@ -48,6 +48,7 @@ class FlagTarget:
                 key=key,
                 actor=SYSTEM,
                 environment=unit.environment,
+                attempt=unit.attempt,
             )
 
         await asyncio.to_thread(act)

@@ -30,6 +30,7 @@ class UnitRef:
 
     `digest` is what was approved to run on the new side, "" where nobody says: a target that can tell refuses to send
     anybody to something else.
+    `attempt` counts rollouts of the change, from 1: an order of an earlier one must find that it came too late.
     """
 
     change_id: str
@@ -39,6 +40,7 @@ class UnitRef:
     kind: str
     params: Mapping[str, Any]
     digest: str = ""
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

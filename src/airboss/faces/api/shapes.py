@@ -60,7 +60,7 @@ class CastVote(Shape):
 
 
 class GiveOrder(Shape):
-    verb: Line = Field(description="pause, resume, promote, abort, rollback or retry", examples=["abort"])
+    verb: Line = Field(description="pause, resume, promote, abort, rollback, retry or mitigated", examples=["abort"])
     reason: Prose = ""
     expected_version: int | None = Field(default=None, description="refuse if the change has moved on since")
 

@@ -169,7 +169,7 @@ def findings_view(house: House, connection: Connection, change: Change) -> list[
 
 def _orders(change: Change, actor: Actor) -> list[str]:
     scope = Scope(services=frozenset(change.services), team=change.owner_team)
-    orders = possible_orders(change.phase) if may(actor, Action.CHANGE_COMMAND, scope) else []
+    orders = possible_orders(change) if may(actor, Action.CHANGE_COMMAND, scope) else []
     if change.phase is Phase.DRAFT and may(actor, Action.CHANGE_SUBMIT, scope):
         orders = ["submit", *orders]
     return orders

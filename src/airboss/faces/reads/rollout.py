@@ -70,7 +70,7 @@ def rollout_view(house: House, connection: Connection, change: Change) -> dict[s
         "wanted_pct": _wanted(change, run, exposing),
         "steps": _steps(change, plan, run, facts_by_step(told), answers),
         "verdict": next((found["verdict"] for found in live.values() if found), None),
-        "orders": possible_orders(change.phase),
+        "orders": possible_orders(change),
     }
 
 

@@ -22,7 +22,8 @@ _ORDERED: Final[Mapping[str, tuple[Tone, str, str]]] = {
     "promote": ("well", "Noted.", "The next step begins as soon as the exposure stands."),
     "abort": ("waiting", "Aborted.", "It is called off as soon as the tower has looked, within seconds."),
     "rollback": ("harmed", "Rolling back.", "Everything goes back to where it was. This page follows it."),
-    "retry": ("waiting", "Trying again.", "The units that are not back are sent back once more."),
+    "retry": ("waiting", "Trying again.", "It begins as soon as the tower has looked, within seconds."),
+    "mitigated": ("waiting", "Noted.", "It is recorded with your name and reason, and goes to its review."),
 }
 _VOTED: Final[Mapping[Verdict, tuple[Tone, str]]] = {
     Verdict.APPROVE: ("well", "Approved."),

@@ -12,7 +12,7 @@ from airboss.people.access import Actor, may
 
 View = Mapping[str, Any]
 
-_EXPOSED: Final = frozenset({"rolling_out", "verifying", "rollback_failed"})
+_EXPOSED: Final = frozenset({"rolling_out", "verifying", "completed", "rollback_failed"})
 
 
 def reason(*, required: bool, hint: str = "Kept in the record.") -> Field:
@@ -108,6 +108,16 @@ def _steering(rollout: View, orders: set[str], order: Any) -> list[Action]:
         found.insert(0, order("resume", "Resume", "primary"))
     if "retry" in orders:
         found.insert(0, order("retry", "Try again", "primary"))
+    if "mitigated" in orders:
+        found.append(
+            order(
+                "mitigated",
+                "Mitigated by hand",
+                confirm="Nothing is tried any more, and the change goes to its review. Recorded with your name.",
+                confirm_label="Record it",
+                fields=[reason(required=True)],
+            )
+        )
     return found
 
 

@@ -306,7 +306,8 @@ _SAID: Final = {
     "promote": "Going to the next step",
     "abort": "Taking it back",
     "rollback": "Taking it back",
-    "retry": "Trying again to take it back",
+    "retry": "Trying again",
+    "mitigated": "Recorded as mitigated by hand",
 }
 
 
@@ -354,8 +355,13 @@ def retry(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once it is ordered.")] = False,
     as_json: AsJson = False,
 ) -> int | None:
-    """Try a failed rollback again."""
+    """Try a failed rollback again, or begin a change anew that was taken back."""
     return _order(change, "retry", reason, as_json=as_json, no_wait=no_wait)
+
+
+def mitigated(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Say that a failed rollback was mitigated by hand, with a reason."""
+    _order(change, "mitigated", reason, as_json=as_json)
 
 
 def _order(change: str, verb: str, reason: str, *, as_json: bool, no_wait: bool = True) -> int | None:
@@ -378,7 +384,7 @@ def _order(change: str, verb: str, reason: str, *, as_json: bool, no_wait: bool 
     return Exit.OK if code in (Exit.TAKEN_BACK, Exit.REFUSED) else code
 
 
-VERBS: Final = (approve, reject, ask, comment, abstain, pause, resume, promote, abort, rollback, retry)
+VERBS: Final = (approve, reject, ask, comment, abstain, pause, resume, promote, abort, rollback, retry, mitigated)
 
 
 def _view(change: str) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""What comes after an end: a retry, a rollback mended by hand, harm in the rollback window; and every order in every phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tests.tower.invariants import check
+from tests.tower.world import QUICK, Nature, World, ramp
+
+from airboss.act.rollout import LEGAL, possible_orders
+from airboss.changes import Phase
+from airboss.kernel.errors import Refused
+
+STEPS = """
+          - {expose: 10%, bake: {least: 5s, most: 120s}}
+          - {expose: 100%, bake: {least: 5s, most: 120s}}
+"""
+WINDOW = "rollback: {plan: flag back to off, window: 1h}"
+BURNING = """
+      - {burn_rate: {slo: checkout-availability, above: 5}}
+      - data
+"""
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """Few users: what is judged here is the order of things, not the evidence."""
+    return make_world(nature=Nature(per_s=30))
+
+
+def _until(world: World, change: str, there: Callable[[], bool], seconds: int = 600) -> None:
+    assert world.run(seconds, until=there, step_s=5), f"{world.phase(change)}: {world.told(change)}"
+
+
+def _taken_back(world: World, more: str = "") -> str:
+    change = world.propose(ramp(users=40, steps=STEPS, gates=QUICK, more=more))
+    world.run(5, step_s=5)
+    world.approve(change)
+    _until(world, change, lambda: world.percent() == 10)
+    world.order(change, "abort")
+    _until(world, change, lambda: world.phase(change) == "reviewing")
+    return change
+
+
+def test_what_was_taken_back_is_tried_again_under_the_same_votes(world: World):
+    """A retry is a second attempt: exposed anew from its first step, completed, and reviewed as such."""
+    change = _taken_back(world)
+    assert world.change(change).outcome == "rolled back"
+    world.order(change, "retry")
+    world.order(change, "retry", by="dev-b")
+    world.run(10, step_s=5)
+    assert world.change(change).attempt == 2
+    assert world.order(change, "retry").attempt == 2
+    assert world.change(change).outcome is None
+    _until(world, change, lambda: world.phase(change) in ("reviewing", "closed"))
+    assert world.change(change).outcome == "completed"
+    assert world.facts(change).count("change.retried") == 1
+    assert world.facts(change).count("round.opened") == 1
+    assert world.serves() == "on"
+    check(world.house)
+
+
+def test_a_convicted_version_is_tried_again_only_after_its_block_is_lifted(make_world: Callable[..., World]):
+    """The block names the way out; lifted, the change goes on as a second attempt."""
+    world = make_world(nature=Nature(bad_new=0.2))
+    change = world.propose()
+    _until(world, change, lambda: world.phase(change) == "reviewing", 900)
+    with pytest.raises(Refused) as refusal:
+        world.order(change, "retry")
+    assert refusal.value.code == "version-blocked"
+    (block,) = world.house.rollouts.blocked(world.people["dev-a"])
+    world.house.rollouts.lift(block.service, block.digest, "mended outside", world.people["dev-a"])
+    world.nature.bad_new = 0.002
+    world.order(change, "retry")
+    _until(world, change, lambda: world.change(change).attempt == 2)
+    _until(world, change, lambda: world.phase(change) in ("reviewing", "closed"), 900)
+    assert world.change(change).outcome == "completed", world.told(change)
+    check(world.house)
+
+
+def test_harm_in_the_rollback_window_takes_a_completed_change_back_and_names_the_miss(make_world):  # type: ignore[no-untyped-def]
+    """Completed and the new normal, watched on: an hour is not over when it turns bad, and nobody has to notice."""
+    world = make_world(nature=Nature(per_s=100, bad_old=0.0, bad_new=0.0))
+    document = ramp(steps=STEPS, gates=BURNING).replace("rollback: {plan: flag back to off}", WINDOW)
+    change = world.propose(document)
+    _until(world, change, lambda: world.phase(change) == "completed")
+    _until(world, change, lambda: world.serves() == "on")
+    world.run(300, step_s=5)
+    assert world.phase(change) == "completed", world.told(change)
+    assert "watched until" in world.told(change)
+    world.nature.bad_new = 0.9
+    _until(world, change, lambda: world.serves() == "off", 900)
+    _until(world, change, lambda: world.phase(change) == "reviewing", 120)
+    assert world.change(change).outcome == "rolled back"
+    assert world.facts(change).count("rollback.started") == 1
+    assert len(world.house.rollouts.blocked(world.people["dev-a"])) == 1
+    check(world.house)
+
+
+def test_a_window_without_harm_ends_in_the_review_and_a_person_may_roll_back_inside_it(world: World):
+    """Quiet: reviewed when the hour is over. Ordered: taken back at once from the new normal."""
+    quiet = ramp(steps=STEPS, gates=QUICK).replace("rollback: {plan: flag back to off}", WINDOW)
+    change = world.propose(quiet)
+    _until(world, change, lambda: world.phase(change) == "completed")
+    _until(world, change, lambda: world.serves() == "on")
+    assert possible_orders(world.change(change)) == ["rollback"]
+    world.order(change, "rollback")
+    _until(world, change, lambda: world.change(change).outcome == "rolled back", 60)
+    assert world.serves() == "off"
+    again = world.propose(quiet.replace("New VAT engine", "once more"))
+    _until(world, again, lambda: world.phase(again) == "completed")
+    assert world.run(3700, until=lambda: world.phase(again) in ("reviewing", "closed"), step_s=20)
+    assert world.change(again).outcome == "completed"
+    check(world.house)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_each_order_in_each_phase_is_possible_or_lists_what_is(world: World, phase: Phase):
+    """Of every pair: either the table lets it through, or one refusal that names what can be ordered now."""
+    change = replace(_draft(world), phase=phase)
+    possible = possible_orders(change)
+    assert possible == [
+        verb for verb, phases in LEGAL.items() if phase in phases and not (verb == "retry" and phase is Phase.REVIEWING)
+    ]
+    back = possible_orders(replace(change, outcome="rolled back"))
+    assert ("retry" in back) is (phase in LEGAL["retry"])
+
+
+def _draft(world: World):  # type: ignore[no-untyped-def]
+    return world.change(world.propose(ramp(gates=QUICK)))
