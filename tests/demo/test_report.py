@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from airboss.demo import arms
+from airboss.demo.means import Ramps
 from airboss.demo.report import coverage, detection, lines, recorded, served, steps
 from airboss.demo.scene import Followed
 from airboss.demo.stories import expected_outcome, stories
@@ -88,7 +89,7 @@ def test_a_whole_record_passes():
 def test_a_lost_a_repeated_and_a_skipped_thing_are_told():
     """Whatever a restart could do to the record is found in it."""
     twice = recorded(Followed(id=CHANGE), journal(HARMED, [1.0, 1.0, 10.0]), "pay.button")
-    assert "the flag was moved to [1.0, 1.0, 10.0]" in twice["faults"][0]
+    assert "exposure went to [1.0, 1.0, 10.0]" in twice["faults"][0]
     skipped = recorded(
         Followed(id=CHANGE), journal([*expose(1, 1.0, 0), *expose(3, 50.0, 5)], [1.0, 50.0]), "pay.button"
     )
@@ -116,7 +117,7 @@ def test_coverage_is_that_of_the_time_of_the_split():
 
 def test_only_the_fault_decides_how_story_two_must_end():
     """A healthy ramp that is taken back fails the demo, and so does a harmful one that is not."""
-    told = {story.name: story for story in stories()}
+    told = {story.name: story for story in stories(Ramps.promises)}
     assert {fault: expected_outcome(told["judged"], fault) for fault in ("none", "mild", "severe")} == {
         "none": "completed",
         "mild": "rolled back",

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from airboss.demo.world import World, free_port
+from airboss.demo.world import Tokens, World, free_port
 
 
 class _Sink(ThreadingHTTPServer):
@@ -78,8 +78,7 @@ def test_the_shop_serves_without_airboss_and_reports_every_request(tmp_path: Pat
             "checkout",
             server=f"http://127.0.0.1:{free_port()}",
             otlp=sink.address,
-            flags_token=_token(tmp_path, "flags"),
-            otlp_token=_token(tmp_path, "otlp"),
+            tokens=Tokens(flags=_token(tmp_path, "flags"), telemetry=_token(tmp_path, "otlp")),
             fault="severe",
             seed=1,
             seconds=60,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from airboss.demo import world
+from airboss.demo.means import documents, ramp_document
 from airboss.demo.nature import SERVICES
-from airboss.demo.world import NotStarted, World, change_document, documents
+from airboss.demo.world import NotStarted, World
 
 READY = """
 import json, subprocess, sys, time
@@ -83,5 +84,5 @@ def test_every_service_of_the_shop_has_its_documents() -> None:
     for service, shape in SERVICES.items():
         assert f"{{name: {service}}}" in applied
         assert f"{{name: {shape.flag}}}" in applied
-        assert f"name: {shape.flag}, old" in change_document(service)
+        assert f"name: {shape.flag}, old" in ramp_document(service)
     assert os.sep not in "".join(name for name, _ in documents())

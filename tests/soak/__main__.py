@@ -30,10 +30,11 @@ from tests.tower.invariants import check
 
 from airboss.bootstrap import build
 from airboss.demo.caller import Away, Refused
+from airboss.demo.means import documents
 from airboss.demo.nature import SERVICES
 from airboss.demo.people import ADMIN, OWNER, make_people
 from airboss.demo.server import NAME, Server
-from airboss.demo.world import Traffic, World, documents
+from airboss.demo.world import Traffic, World
 from airboss.kernel.settings import Settings
 
 BEAT_S: Final = 0.5
@@ -99,8 +100,7 @@ class Soak:
                 service,
                 server=self.server.base_url,
                 otlp=self.server.otlp_url,
-                flags_token=tokens.flags,
-                otlp_token=tokens.telemetry,
+                tokens=tokens,
                 fault=FAULTS.get(service, "none"),
                 seed=self.options.seed * 10 + number,
                 seconds=last + 60,

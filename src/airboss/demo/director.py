@@ -6,19 +6,19 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from airboss.demo import report
 from airboss.demo.caller import Away, Refused
+from airboss.demo.means import Means, Ramps, Releases, traffic
 from airboss.demo.nature import FAULTS, SERVICES
 from airboss.demo.people import ADMIN, People, make_people
 from airboss.demo.scene import Followed, Scene, Story, StoryStuck
 from airboss.demo.server import Server
 from airboss.demo.stories import stories, tell
-from airboss.demo.world import NotStarted, Traffic, World, documents
+from airboss.demo.world import NotStarted, World
 
 FAULT_WORDS: Final = tuple(FAULTS)
 BEAT_S: Final = 0.2
@@ -40,7 +40,8 @@ class Wish:
     data: Path | None
     fault: str
     stay: bool
-    traffic: Traffic = field(default_factory=lambda: Traffic(rate=400.0))
+    releases: bool = False
+    """Two versions behind a router instead of a flag in one."""
 
 
 class Board(Protocol):
@@ -81,14 +82,18 @@ def direct(wish: Wish, board: Board, keep: Callable[[dict[str, Any]], None]) -> 
 
 
 def _run(wish: Wish, board: Board, world: World, server: Server, people: People) -> dict[str, Any]:
-    files = [{"source": name, "text": text} for name, text in documents()]
+    means: Means = (Releases if wish.releases else Ramps)(world, server, people)
+    files = [{"source": name, "text": text} for name, text in means.documents()]
     people[ADMIN].post("/apply", {"files": files, "submit": False, "dry_run": False})
     seconds = STAY_S if wish.stay else MOST_S
-    load = _open_shop(wish, world, server, people, seconds)
-    board.say("Three services and their customers are up: some 1,000 requests a second")
+    means.open(fault=wish.fault, seed=wish.seed, seconds=seconds + 60)
+    coming = traffic(releases=wish.releases)
+    load = world.load(replace(coming, seconds=seconds, seed=wish.seed))
+    where = ", behind an Envoy," if wish.releases else ""
+    board.say(f"Three services{where} and their customers are up: some {3 * coming.rate:,.0f} requests a second")
     _baseline(board, people)
-    scene = Scene(world=world, server=server, people=people)
-    told = stories()
+    scene = Scene(world=world, server=server, people=people, means=means)
+    told = stories(means.promises)
     try:
         _tell(scene, told, board)
     finally:
@@ -105,28 +110,6 @@ def _folder(wanted: Path | None) -> Path:
         raise NotStarted(f"{wanted} is not empty: the demo starts in a folder of its own")
     wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
     return wanted.resolve()
-
-
-def _open_shop(wish: Wish, world: World, server: Server, people: People, seconds: float) -> Path:
-    """Start the services together, then their customers."""
-
-    def one(number: int, service: str) -> str:
-        tokens = people.services[service]
-        return world.shop(
-            service,
-            server=server.base_url,
-            otlp=server.otlp_url,
-            flags_token=tokens.flags,
-            otlp_token=tokens.telemetry,
-            fault=wish.fault if service == "pay" else "none",
-            seed=wish.seed * 10 + number,
-            seconds=seconds + 60,
-        )
-
-    with ThreadPoolExecutor(len(SERVICES)) as pool:
-        list(pool.map(one, range(len(SERVICES)), SERVICES))
-    traffic = wish.traffic
-    return world.load(Traffic(rate=traffic.rate, users=traffic.users, seconds=seconds, seed=wish.seed))
 
 
 def _baseline(board: Board, people: People) -> None:
@@ -179,6 +162,8 @@ def _look(scene: Scene, told: Sequence[Story]) -> None:
             if followed is not None:
                 with contextlib.suppress(Away):
                     followed.look(scene.people[ADMIN])
+    if not scene.means.sticky:
+        return  # only the new version's processes name the change
     splitting = {story.service: story for story in told if story.change is not None and _splits(story.change)}
     if not splitting:
         return

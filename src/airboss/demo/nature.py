@@ -59,12 +59,22 @@ class Nature:
     """What happens to a request, drawn from a seed: how long it takes, and whether it fails."""
 
     def __init__(
-        self, shape: Shape, fault: Fault, *, seed: int | str, phase_s: float, monotonic: Callable[[], float]
+        self,
+        shape: Shape,
+        fault: Fault,
+        *,
+        seed: int | str,
+        phase_s: float,
+        monotonic: Callable[[], float],
+        start_s: float | None = None,
     ) -> None:
-        """`phase_s` is when in each minute the common shock begins, told by the caller so that it is one for all services."""
+        """`phase_s` is when in each minute the common shock begins, told by the caller so that it is one for all services.
+
+        Minutes are counted from `start_s` on the monotonic clock, now unless given: two versions share their weather.
+        """
         self.shape, self.fault, self.monotonic = shape, fault, monotonic
         self.chance = random.Random(seed)  # noqa: S311  # weather, not keys
-        self.phase_s, self.start = phase_s, monotonic()
+        self.phase_s, self.start = phase_s, monotonic() if start_s is None else start_s
 
     def shock(self) -> bool:
         """Tell whether the common shock is on."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from airboss.demo.caller import Caller
 from airboss.demo.nature import SERVICES
+from airboss.demo.world import Tokens
 
 ADMIN: Final = "demo-admin"
 ENGINEER: Final = "demo-engineer"
@@ -29,14 +30,6 @@ SCOPES: Final = {
 }
 FIRST_LINK: Final = "first-admin-link.txt"
 SECRETS: Final = "demo-secrets.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """Where a service's two tokens lie."""
-
-    flags: Path
-    telemetry: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

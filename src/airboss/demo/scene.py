@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from airboss.demo.caller import Away, Caller, Refused
+from airboss.demo.means import Means
 from airboss.demo.people import ENGINEER, People
 from airboss.demo.server import Server
-from airboss.demo.world import World, change_document
+from airboss.demo.world import World
 from airboss.kernel.clock import SystemClock
 from airboss.kernel.ids import SystemChance, TimeOrderedIds
 
@@ -87,8 +88,9 @@ class Story:
 class Scene:
     """The world of one run of the demo."""
 
-    def __init__(self, *, world: World, server: Server, people: People) -> None:
+    def __init__(self, *, world: World, server: Server, people: People, means: Means) -> None:
         self.world = world
+        self.means = means
         self.server = server
         self.people = people
         self.started = time.monotonic()
@@ -137,7 +139,8 @@ class Scene:
     def proposed(self, service: str) -> Waiting[Followed]:
         """Let the engineer propose the change of a service, under an ID minted first: proposed again, it is the same."""
         id_ = self._ids.new("chg")
-        document = change_document(service).replace("kind: Change\n", f"kind: Change\nmetadata: {{id: {id_}}}\n", 1)
+        yield from self.aside(lambda: self.means.deploy(service, id_))
+        document = self.means.document(service).replace("kind: Change\n", f"kind: Change\nmetadata: {{id: {id_}}}\n", 1)
         followed = Followed(id=id_)
         engineer = self.people[ENGINEER]
         while True:

@@ -38,7 +38,7 @@ class Server:
                 "serve",
                 *("--data", str(self.data), "--port", str(self.port), "--ingest-port", str(self.ingest_port)),
             ],
-            environment={"AIRBOSS_DEMO": "1", "AIRBOSS_LATENESS_S": LATENESS_S},
+            environment={"AIRBOSS_DEMO": "1", "AIRBOSS_LATENESS_S": LATENESS_S, "AIRBOSS_ROUTE_FOLDER": str(self.data)},
             wait=False,
         )
 

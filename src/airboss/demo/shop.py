@@ -48,7 +48,9 @@ LIFE_S: Final = 900.0
 class Shop:
     """The service as an ASGI application."""
 
-    def __init__(self, name: str, nature: Nature, tracer: Tracer) -> None:
+    def __init__(self, name: str, nature: Nature, tracer: Tracer, is_new: Callable[[str], bool]) -> None:
+        """`is_new(customer)` says whether this customer meets the new engine."""
+        self.is_new = is_new
         self.name, self.nature, self.tracer = name, nature, tracer
         self.shape = nature.shape
         self.path = self.shape.route
@@ -59,7 +61,6 @@ class Shop:
             "url.path": self.path,
             "url.scheme": "http",
         }
-        self.flags = api.get_client()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's signature
         """Answer one request."""
@@ -73,16 +74,15 @@ class Shop:
         with self.tracer.start_as_current_span(
             self.span_name, kind=SpanKind.SERVER, attributes=self.attributes, record_exception=False
         ) as span:
-            context = EvaluationContext(targeting_key=customer.decode("latin-1"))
-            details = self.flags.get_boolean_details(self.shape.flag, False, context)
-            seconds, fails = self.nature.draw(customer, headers.get(b"shop-build", b""), new=details.value)
+            new = self.is_new(customer.decode("latin-1"))
+            seconds, fails = self.nature.draw(customer, headers.get(b"shop-build", b""), new=new)
             await asyncio.sleep(seconds)
             status = 500 if fails else 200
             span.set_attribute("http.response.status_code", status)
             if fails:
                 span.set_attribute("error.type", "500")
                 span.set_status(Status(StatusCode.ERROR))
-            await answer(send, status, b"on" if details.value else b"off")
+            await answer(send, status, b"on" if new else b"off")
 
 
 async def answer(send: Send, status: int, variant: bytes) -> None:
@@ -99,9 +99,13 @@ async def answer(send: Send, status: int, variant: bytes) -> None:
 
 def telemetry(options: argparse.Namespace) -> TracerProvider:
     """Return the ordinary tracer provider: what any service would set up, with a queue that outlasts a short outage."""
-    resource = Resource.create(
-        resource_attributes(service=options.service, version="2.3.9", environment=options.environment)
+    attributes = resource_attributes(
+        service=options.service,
+        version=options.version,
+        environment=options.environment,
+        change_id=options.change,
     )
+    resource = Resource.create(attributes | {"service.instance.id": options.instance or options.service})
     exporter = OTLPSpanExporter(
         endpoint=options.otlp.rstrip("/") + "/v1/traces",
         headers={"authorization": f"Bearer {options.otlp_token_file.read_text().strip()}"},
@@ -113,6 +117,13 @@ def telemetry(options: argparse.Namespace) -> TracerProvider:
         BatchSpanProcessor(exporter, max_queue_size=50_000, max_export_batch_size=1_024, schedule_delay_millis=1_000)
     )
     return provider
+
+
+def follow_flag(options: argparse.Namespace) -> Callable[[str], bool]:
+    """Return what asks the service's flag which engine a customer gets."""
+    api.set_provider(AirbossProvider(options.server, token=options.flags_token_file.read_text().strip()))
+    client, flag = api.get_client(), SERVICES[options.service].flag
+    return lambda customer: client.get_boolean_value(flag, False, EvaluationContext(targeting_key=customer))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -130,6 +141,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shock-at", type=float, default=45, help="seconds into each minute when the common shock begins"
     )
+    parser.add_argument("--minutes-from", type=float, help="on the monotonic clock, which processes of a machine share")
+    parser.add_argument(
+        "--runs", choices=("flag", "old", "new"), default="flag", help="one engine for all, or whom the flag says"
+    )
+    parser.add_argument("--version", default="2.3.9")
+    parser.add_argument("--change", help="the change that deployed this process")
+    parser.add_argument("--instance", help="tells this process from others of the service")
     parser.add_argument("--seconds", type=float, default=LIFE_S, help="ends by itself after so long")
     return parser
 
@@ -145,16 +163,16 @@ def main() -> None:
     options = arguments().parse_args()
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     traces = telemetry(options)
-    provider = AirbossProvider(options.server, token=options.flags_token_file.read_text().strip())
-    api.set_provider(provider)
     nature = Nature(
         SERVICES[options.service],
         FAULTS[options.fault],
         seed=f"{options.seed}/{options.service}",  # each service has its own weather
         phase_s=options.shock_at,
         monotonic=time.monotonic,
+        start_s=options.minutes_from,
     )
-    shop = Shop(options.service, nature, traces.get_tracer("airboss.demo.shop"))
+    is_new = follow_flag(options) if options.runs == "flag" else (lambda _: bool(options.runs == "new"))
+    shop = Shop(options.service, nature, traces.get_tracer("airboss.demo.shop"), is_new)
     with socket.create_server(("127.0.0.1", options.port), backlog=512) as listening:
         config = uvicorn.Config(shop, access_log=False, log_level="error", lifespan="off", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)

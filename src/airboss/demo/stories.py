@@ -27,14 +27,16 @@ AWAY_S: Final = 3.0
 FOLLOW_S: Final = 3.0
 """How long services may take to follow flags again once the server is back."""
 DECIDED_S: Final = 30.0
+BEFORE: Final = ("", "draft", "in_review")
+"""Phases in which policy has not spoken yet."""
 
 
-def stories() -> list[Story]:
+def stories(promises: Sequence[str]) -> list[Story]:
     """Return the stories before they are told."""
+    told = (("cleared", "search"), ("judged", "pay"), ("outage", "checkout"))
     return [
-        Story(number=1, name="cleared", promise="A good change flows without a person", service="search"),
-        Story(number=2, name="judged", promise="A risky change waits for a person, and is judged", service="pay"),
-        Story(number=3, name="outage", promise="The server is killed in mid-ramp", service="checkout"),
+        Story(number=number, name=name, promise=promise, service=service)
+        for number, ((name, service), promise) in enumerate(zip(told, promises, strict=True), start=1)
     ]
 
 
@@ -53,8 +55,22 @@ def tell(scene: Scene, story: Story, all_: Sequence[Story]) -> Told:
 
 def _cleared(scene: Scene, story: Story) -> Told:
     change = story.change = yield from scene.proposed(story.service)
+    yield from _approved(scene, story, change)
     yield from scene.ended(change)
     story.settled = True
+
+
+def _approved(scene: Scene, story: Story, change: Followed) -> Told:
+    """Wait until policy has spoken; where it asks for people, let one read and vote."""
+    yield from scene.until("the decision", lambda: change.phase not in BEFORE, most_s=DECIDED_S)
+    if change.phase != "awaiting_approval":
+        return
+    story.note = f"{OWNER} reads it"
+    yield from scene.rest(READ_S)
+    body = {"verdict": "approve", "comment": "small steps, and a way back", "seen": change.view["digest"]}
+    yield from scene.asked(lambda: scene.people[OWNER].post(f"/changes/{change.id}/votes", body))
+    story.found |= {"proposed_by": ENGINEER, "approved_by": OWNER, "approved_at": time.time()}
+    story.note = ""
 
 
 # -- 2 -------------------------------------------------------------------------------------------------------------
@@ -62,14 +78,7 @@ def _cleared(scene: Scene, story: Story) -> Told:
 
 def _judged(scene: Scene, story: Story) -> Told:
     change = story.change = yield from scene.proposed(story.service)
-    yield from scene.until("the request for approval", lambda: change.phase == "awaiting_approval", most_s=DECIDED_S)
-    story.note = f"{OWNER} reads it"
-    yield from scene.rest(READ_S)
-    digest = change.view["digest"]
-    body = {"verdict": "approve", "comment": "fine behind a flag, in steps", "seen": digest}
-    yield from scene.asked(lambda: scene.people[OWNER].post(f"/changes/{change.id}/votes", body))
-    story.found |= {"proposed_by": ENGINEER, "approved_by": OWNER, "approved_at": time.time()}
-    story.note = ""
+    yield from _approved(scene, story, change)
     yield from scene.ended(change)
     story.settled = True
     if change.outcome != "rolled back":
@@ -91,6 +100,7 @@ def _answered(again: Followed) -> bool:
 
 def _outage(scene: Scene, story: Story, others: Sequence[Story]) -> Told:
     change = story.change = yield from scene.proposed(story.service)
+    yield from _approved(scene, story, change)
     url = scene.world.urls[story.service]
     yield from scene.until(
         "the middle of the ramp", lambda: change.outcome is not None or _in_the_middle(change, others)
@@ -119,7 +129,7 @@ def _outage(scene: Scene, story: Story, others: Sequence[Story]) -> Told:
         "back_at": back,
         "step": step,
         "percent": percent,
-        "arms": _compared(before, away, after),
+        "arms": _compared(before, away, after, sticky=scene.means.sticky),
     }
     yield from scene.ended(change)
     story.settled = True
@@ -141,12 +151,16 @@ def _observed(change: Followed) -> float:
     return float(change.rollout["units"][0]["observed_pct"] or 0.0)
 
 
-def _compared(before: dict[str, str], away: dict[str, str], after: dict[str, str]) -> dict[str, Any]:
-    """Return whether customers kept their side while the server was away, and none went back when it returned."""
-    changed, _ = arms.moved(before, away)
-    _, back = arms.moved(away, after)
+def _compared(before: dict[str, str], away: dict[str, str], after: dict[str, str], *, sticky: bool) -> dict[str, Any]:
+    """Return whether customers kept their side while the server was away, and none went back when it returned.
+
+    Where a router throws dice for each request, customers have no side to keep: only their answers count.
+    """
+    changed, back = (arms.moved(before, away)[0], arms.moved(away, after)[1]) if sticky else (0, 0)
     return {
         "customers": len(before),
+        "sticky": sticky,
+        "on_while_away": sum(variant == "on" for variant in away.values()),
         "on_before": sum(variant == "on" for variant in before.values()),
         "changed_while_away": changed,
         "went_back_after": back,

@@ -8,6 +8,7 @@ demo, which then ends them in order.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +34,14 @@ END_S: Final = 5.0
 
 class NotStarted(RuntimeError):
     """A process did not come up; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Where a service's two tokens lie."""
+
+    flags: Path
+    telemetry: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +86,17 @@ class World:
 
         Raises NotStarted when it ends or says nothing within START_S.
         """
+        process = self._spawn(name, [sys.executable, "-m", module, *arguments], environment)
+        return self._ready(name, process) if wait else {}
+
+    def _spawn(
+        self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         words = self.logs / f"{name}.out"
         words.unlink(missing_ok=True)
         with words.open("wb") as out, (self.logs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
-                [sys.executable, "-m", module, *arguments],
+            process = subprocess.Popen(  # noqa: S603  # our own interpreter and modules, and the Envoy beside them
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
@@ -88,7 +104,7 @@ class World:
                 start_new_session=True,
             )
         self.processes[name] = process
-        return self._ready(name, process) if wait else {}
+        return process
 
     def shop(  # a service's whole address book, by name
         self,
@@ -96,24 +112,48 @@ class World:
         *,
         server: str,
         otlp: str,
-        flags_token: Path,
-        otlp_token: Path,
+        tokens: Tokens,
         fault: str,
         seed: int,
         seconds: float,
+        name: str = "",
+        more: Sequence[str] = (),
     ) -> str:
-        """Start one of the shop's services and return its address."""
+        """Start one of the shop's services and return its address: the service's own, unless it is one of several `name`d
+        processes, which customers do not ask themselves.
+        """
         ready = self.start(
-            service,
+            name or service,
             "airboss.demo.shop",
             [
                 *("--service", service, "--server", server, "--otlp", otlp),
-                *("--flags-token-file", str(flags_token), "--otlp-token-file", str(otlp_token)),
-                *("--fault", fault, "--seed", str(seed), "--seconds", str(seconds)),
+                *("--flags-token-file", str(tokens.flags), "--otlp-token-file", str(tokens.telemetry)),
+                *("--fault", fault, "--seed", str(seed), "--seconds", str(seconds), *more),
             ],
         )
-        self.urls[service] = str(ready["url"])
-        return self.urls[service]
+        url = str(ready["url"])
+        if not name:
+            self.urls[service] = url
+        return url
+
+    def together(self, one: Callable[[int, str], object]) -> None:
+        """Call `one(number, service)` for every service, side by side: each start waits for a process."""
+        with ThreadPoolExecutor(len(SERVICES)) as pool:
+            list(pool.map(one, range(len(SERVICES)), SERVICES))
+
+    def envoy(self, program: str, bootstrap: Path, *, admin_port: int) -> None:
+        """Start an Envoy and return when it serves. Raises NotStarted."""
+        argv = [program, "-c", str(bootstrap), "--use-dynamic-base-id", "-l", "warning", "--concurrency", "1"]
+        process = self._spawn("envoy", argv)
+        deadline = time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                line = http.client.HTTPConnection("127.0.0.1", admin_port, timeout=2)
+                line.request("GET", "/ready")
+                if line.getresponse().status == http.HTTPStatus.OK:
+                    return
+            time.sleep(LOOK_S)
+        raise NotStarted(f"envoy did not come up; the end of {self.logs / 'envoy'}.log:\n{self.tail('envoy')}")
 
     def load(self, traffic: Traffic) -> Path:
         """Start the customers of every service started so far and return the file they write."""
@@ -190,15 +230,3 @@ def free_port() -> int:
     """Return a port of loopback that nobody listens on now; another may take it before we do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
-
-
-def documents() -> list[tuple[str, str]]:
-    """Return the shop's catalogue as (name, YAML), in the order in which it is applied."""
-    files = Path(__file__).parent / "files"
-    return [(path.name, path.read_text()) for path in sorted(files.glob("[0-9]*.yaml"))]
-
-
-def change_document(service: str) -> str:
-    """Return the change that a story proposes for a service, as its team would have written it. Raises KeyError."""
-    flag = SERVICES[service].flag
-    return (Path(__file__).parent / "files" / f"change-{flag.replace('.', '-')}.yaml").read_text()

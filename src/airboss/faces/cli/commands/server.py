@@ -87,6 +87,9 @@ def _age(service: dict[str, object]) -> str:
 
 
 def demo(
+    what: Annotated[
+        str, typer.Argument(metavar="[release]", help="Two versions behind an Envoy, instead of flags.")
+    ] = "",
     exit_: Annotated[bool, typer.Option("--exit", help="End after the stories instead of staying up.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report there; - is standard output.")
@@ -109,6 +112,13 @@ def demo(
     from airboss.demo.world import NotStarted
     from airboss.faces.cli.stage import stage
 
+    if what not in ("", "release"):
+        raise Problem(
+            f"there is no demo called {what!r}",
+            exit_code=Exit.USAGE,
+            code="demo-unknown",
+            way_out="airboss demo, or airboss demo release",
+        )
     if fault not in FAULT_WORDS:
         raise Problem(
             f"{fault!r} is no fault of this demo",
@@ -125,7 +135,7 @@ def demo(
         elif json_file is not None:
             json_file.write_text(text)
 
-    wish = Wish(seed=seed, port=port, data=data, fault=fault, stay=not exit_)
+    wish = Wish(seed=seed, port=port, data=data, fault=fault, stay=not exit_, releases=what == "release")
     with stage(quiet=to_stdout) as shown:
         try:
             good = direct(wish, shown, keep)
