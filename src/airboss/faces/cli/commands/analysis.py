@@ -25,7 +25,7 @@ def calibrate(
 ) -> None:
     """Measure false alarms, misses and delays on simulations.
 
-    Each figure stands beside its goal. Works offline; takes some minutes. Ends with 1 when a promised level is broken.
+    Works offline; takes some minutes. Ends with 1 when a promised level is broken.
     """
     from airboss.watch import analysis as room
 
