@@ -355,12 +355,15 @@ def retry(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once it is ordered.")] = False,
     as_json: AsJson = False,
 ) -> int | None:
-    """Try a failed rollback again, or begin a change anew that was taken back."""
+    """Try again: a failed rollback, or what was taken back."""
     return _order(change, "retry", reason, as_json=as_json, no_wait=no_wait)
 
 
 def mitigated(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Say that a failed rollback was mitigated by hand, with a reason."""
+    """Say that a failed rollback was mitigated by hand.
+
+    Needs a reason, which is recorded; the runbook says how.
+    """
     _order(change, "mitigated", reason, as_json=as_json)
 
 
