@@ -452,6 +452,10 @@ class Changes:
         items = tuple(found[:limit])
         return Page(items=items, next_cursor=items[-1].id if len(found) > limit else None)
 
+    def owners(self, connection: Connection, change_ids: Collection[str]) -> Mapping[str, str]:
+        """Return by change the person who owns it; those without one are left out. One query."""
+        return repo.owners(connection, change_ids)
+
 
 def _written(draft: Draft) -> dict[str, Any]:
     """Return the columns that follow from what was written."""

@@ -418,10 +418,22 @@ def row(title: str, tone: str, word: str, sentence: str, **more: Any) -> ChangeR
     }
 
 
+def filters(words: str) -> dict[str, Any]:
+    """What the filters of a list hold."""
+    return {
+        "given": {"q": words},
+        "narrowed": bool(words),
+        "states": [("", "any"), ("moving", "moving")],
+        "tiers": [("", "any"), ("high", "high")],
+        "older": [],
+    }
+
+
 def changes() -> ChangesPage:
     return {
         "shell": shell(),
         "query": "",
+        **filters(""),
         "groups": [
             {
                 "heading": "Needs you",
@@ -490,6 +502,7 @@ def no_changes() -> ChangesPage:
     return {
         "shell": shell(demo=False),
         "query": "",
+        **filters(""),
         "groups": [],
         "empty": {
             "heading": "No changes yet",

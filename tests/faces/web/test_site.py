@@ -10,7 +10,9 @@ import httpx
 import pytest
 from tests.tower.world import World, quick_folder, ramp
 
+from airboss.changes import Create
 from airboss.faces.api import create_app
+from airboss.faces.reads import Wanted, search_view
 from airboss.faces.web import error_page, routes
 from airboss.records.audit import verify_pack
 
@@ -185,6 +187,49 @@ def test_searching(world: World, change: str) -> None:
     assert "New VAT engine" in own.get("/changes?q=service:checkout+VAT").text
     assert "Nothing found" in own.get("/changes?q=service:pay+vat").text
     assert own.get(f"/changes?q={change}").headers["location"] == f"/changes/{change}"
+
+
+def test_filters_narrow_a_list_that_can_be_shared(world: World, change: str) -> None:
+    """State, risk, owner, team, service and kind each narrow down, stand in their fields again, and the API says the same."""
+    own = client(world)
+    tier = own.get(f"/api/v1/changes/{change}").json()["tier"]
+    found = {"state": "approval", "tier": tier, "owner": "dev-a", "team": "payments", "service": "checkout"}
+    for field, value in found.items():
+        page = own.get(f"/changes?{field}={value}").text
+        assert change in page, field
+        assert value in page
+    other = {"state": "over", "tier": "low" if tier != "low" else "high", "owner": "dev-c", "team": "x", "kind": "x"}
+    for field, value in other.items():
+        assert f"/changes/{change}" not in own.get(f"/changes?{field}={value}").text, field
+    said = own.get(f"/api/v1/changes?owner=dev-a&tier={tier}&q=vat+ENGINE&phase=awaiting_approval").json()
+    assert [one["id"] for one in said["items"]] == [change]
+    assert said["items"][0]["tier"] == tier
+
+
+@pytest.mark.parametrize(("field", "value"), [("state", "gone"), ("tier", "huge"), ("team", "-!"), ("before", "x")])
+def test_a_filter_nobody_can_mean_is_told_on_the_page(world: World, field: str, value: str) -> None:
+    """What is wrong with a filter stands at its field, with what can be done; never a fault page."""
+    answer = client(world).get(f"/changes?{field}={value}")
+    assert answer.status_code == 422
+    assert "<h1>Changes</h1>" in answer.text
+    assert 'role="alert"' in answer.text
+
+
+def test_a_long_list_goes_on_where_it_ended(world: World) -> None:
+    """Every change is on exactly one page, however small pages are and however few rows a search keeps."""
+    for number in range(5):
+        text = ramp(users=5, title=f"Paged {number}").encode()
+        world.house.changes.create(Create(data=text, source="paged.yaml"), actor=world.people["dev-a"])
+    seen: list[str] = []
+    cursor = None
+    for _ in range(10):
+        wanted = Wanted(words=("paged",))
+        page = search_view(world.house, world.people["dev-a"], wanted, cursor=cursor, limit=2)
+        seen += [one["title"] for one in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"Paged {number}" for number in range(5)]
 
 
 def test_a_watched_ramp_has_its_course(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from airboss.decide.policy.model import Bundle, Decision
+from airboss.decide.policy.model import Bundle, Decision, Tier
 from airboss.decide.policy.tables import policy_bundle, policy_decision, policy_pack
 from airboss.kernel.canonical import Json, canonical, digest
 from airboss.records.store import Tx, upsert
@@ -147,6 +147,18 @@ def last_bundle(connection: Connection, subject: str) -> str | None:
         .limit(1)
     )
     found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
+def tiers(connection: Connection, subjects: Collection[str]) -> dict[str, Tier]:
+    """Return the highest tier decided about each subject. One query."""
+    found: dict[str, Tier] = {}
+    if not subjects:
+        return found
+    query = sa.select(policy_decision.c.subject, policy_decision.c.body)
+    for row in connection.execute(query.where(policy_decision.c.subject.in_(subjects))):
+        tier = Tier(json.loads(row.body)["tier"])
+        found[row.subject] = max(tier, found.get(row.subject, tier), key=lambda one: one.rank)
     return found
 
 

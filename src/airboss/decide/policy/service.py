@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from airboss.catalog import Applied, Kind, Order, Parsed
 from airboss.decide.policy import repo
 from airboss.decide.policy.engine import EngineFailed, PolicyEngine, rule_on
 from airboss.decide.policy.explanation import Explanation, explain, to_clear, without_engine
-from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, read_ruling, ruling_json
+from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, Tier, read_ruling, ruling_json
 from airboss.decide.policy.packs import default_pack, parse, profile_of, profile_pack, read_pack
 from airboss.decide.policy.repo import StoredDecision, StoredPack
 from airboss.decide.policy.trial import refusal, try_pack
@@ -351,6 +351,10 @@ class Policies:
         """
         last = repo.last_bundle(connection, subject)
         return last is not None and last != self.active_bundle(connection).digest
+
+    def tiers_of(self, connection: Connection, subjects: Collection[str]) -> dict[str, Tier]:
+        """Return by subject the highest tier policy ever came to; those nothing was decided about are left out. One query."""
+        return repo.tiers(connection, subjects)
 
     def replay(self, decision_id: str, *, bundle: Bundle | None = None) -> Replay:
         """Judge a recorded decision again from its stored bytes, by the bundle of then or another. Raises NotFound."""

@@ -5,7 +5,7 @@ their handles. Nothing here changes anything.
 """
 
 from airboss.faces.reads.approver import approver_view, conflicts
-from airboss.faces.reads.change import approval_view, change_view, list_view, summary
+from airboss.faces.reads.change import approval_view, change_view, summary
 from airboss.faces.reads.course import Courses, canary_gates, course_view, replay_view
 from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
@@ -15,6 +15,7 @@ from airboss.faces.reads.policy import policy_view
 from airboss.faces.reads.proof import proof_view
 from airboss.faces.reads.review import blocked_view, review_view
 from airboss.faces.reads.rollout import rollout_view, series_view
+from airboss.faces.reads.search import Wanted, search_view
 from airboss.faces.reads.services import coverage_view, service_page_view, service_view, services_view
 from airboss.faces.reads.standing import exposed, forecast_view, waiting_for
 from airboss.faces.reads.telemetry import exemplars_view, telemetry_view
@@ -22,6 +23,7 @@ from airboss.faces.reads.windows import calendar_view
 
 __all__ = [
     "Courses",
+    "Wanted",
     "approval_view",
     "approver_view",
     "blocked_view",
@@ -41,7 +43,6 @@ __all__ = [
     "flag_state",
     "flag_view",
     "forecast_view",
-    "list_view",
     "people_view",
     "person_view",
     "policy_view",
@@ -49,6 +50,7 @@ __all__ = [
     "replay_view",
     "review_view",
     "rollout_view",
+    "search_view",
     "series_view",
     "service_page_view",
     "service_view",

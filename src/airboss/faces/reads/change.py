@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -72,26 +72,6 @@ def summary(change: Change | Summary, live: str) -> dict[str, Any]:
         "started_at": None if change.started_at is None else rfc3339(change.started_at),
         "ended_at": None if change.ended_at is None else rfc3339(change.ended_at),
     }
-
-
-def list_view(
-    house: House,
-    actor: Actor,
-    *,
-    phases: Collection[Phase] | None = None,
-    service: str | None = None,
-    kind: str | None = None,
-    team: str | None = None,
-    cursor: str | None = None,
-    limit: int = 50,
-) -> dict[str, Any]:
-    """Return a page of changes, newest first. Two queries."""
-    page = house.changes.list(
-        actor=actor, phases=phases, service=service, kind=kind, team=team, cursor=cursor, limit=limit
-    )
-    with house.store.read() as connection:
-        live = sentences(connection, [one.id for one in page.items])
-    return {"items": [summary(one, live.get(one.id, "")) for one in page.items], "next_cursor": page.next_cursor}
 
 
 def approval_view(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any] | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -11,10 +11,14 @@ from airboss import __version__
 from airboss.bootstrap import House
 from airboss.faces.web.assets import Assets
 from airboss.faces.web.render import Page, Renderer
-from airboss.faces.web.views import Shell, State, Tone
+from airboss.faces.web.views import Fault, Shell, State, Tone
 from airboss.faces.web.visits import Visit, html
 from airboss.faces.web.words import sentence
 from airboss.kernel.errors import AirbossError
+
+FIRST: Final = "/changes"
+PLACES: Final = (("Changes", FIRST),)
+"""What the bar leads to; everybody who is signed in may look at all of it."""
 
 
 class Frame:
@@ -35,9 +39,13 @@ class Frame:
             "demo": self.house.settings.demo,
         }
         if visit.actor.kind != "anonymous":
-            current = visit.request.url.path in ("/", "/changes")
+            path = visit.request.url.path
             shell["user"], shell["role"] = visit.actor.name, str(visit.actor.role)
-            shell["nav"] = [{"label": "Changes", "href": "/changes", "current": current, "count": waiting}]
+            shell["nav"] = [
+                {"label": label, "href": href, "current": path.startswith(href) or (path == "/" and href == FIRST)}
+                for label, href in PLACES
+            ]
+            shell["nav"][0]["count"] = waiting
         flash = visit.flash()
         if flash is not None:
             shell["flash"] = flash
@@ -51,6 +59,12 @@ class Frame:
 def flash_of(tone: Tone, word: str, words: str) -> State:
     """Return what the next page tells of an action."""
     return {"tone": tone, "word": word, "sentence": words}
+
+
+def fault_of(fault: AirbossError, fields: Collection[str], *, otherwise: str) -> Fault:
+    """Return what is wrong with a form, at the field it is about where the refusal says so."""
+    place = (fault.place or "").rpartition(".")[2]
+    return {"field": place if place in fields else otherwise, "words": told(fault)}
 
 
 def told(fault: AirbossError) -> str:

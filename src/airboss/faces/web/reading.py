@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 from starlette.responses import JSONResponse, Response
 
@@ -14,32 +14,23 @@ from airboss.faces.reads import (
     canary_gates,
     change_view,
     course_view,
-    exposed,
     facts_view,
     forecast_view,
-    list_view,
     proof_view,
     waiting_for,
 )
 from airboss.faces.web.change_page import change_page
 from airboss.faces.web.frame import Frame
-from airboss.faces.web.list_page import changes_page, matches, split_query
 from airboss.faces.web.plots import plot_data
 from airboss.faces.web.render import SECURITY_HEADERS
 from airboss.faces.web.views import ChangePage
-from airboss.faces.web.visits import Visit, see
+from airboss.faces.web.visits import Visit
 from airboss.kernel.clock import parse_rfc3339
-from airboss.people.access import Action, Actor, require
+from airboss.people.access import Action, require
 from airboss.records.audit import evidence
 
 LiveAddress: TypeAlias = Callable[[str], str]
 """The address of a change's events."""
-
-LIST_MOST: Final = 50
-SEARCH_MOST: Final = 1_000
-_REVIEWED: Final = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.REVIEWING, Phase.CLOSED})
-DONE: Final = _REVIEWED | {Phase.REJECTED, Phase.CANCELLED, Phase.EXPIRED}
-UNDERWAY: Final = frozenset(Phase) - DONE
 
 
 def _courses(visit: Visit) -> Courses:
@@ -48,57 +39,11 @@ def _courses(visit: Visit) -> Courses:
 
 
 class Reading:
-    """Handlers of the list, of one change, of its plots, proofs and its record."""
+    """Handlers of one change, of its plots, proofs and its record."""
 
     def __init__(self, frame: Frame, *, live: LiveAddress) -> None:
         self._frame = frame
         self._live = live
-
-    def changes(self, visit: Visit) -> Response:
-        """List changes. Four queries, those of the inbox, and one for each change that moves."""
-        query = visit.query.get("q", "").strip()[:200]
-        before = visit.query.get("before")
-        if query.startswith("chg_") and len(query) == len("chg_") + 26:
-            return see(f"/changes/{query}")
-        fields, words = split_query(query)
-        searched: int | None = None
-        if words:
-            rows, cursor, searched = self._search(visit.actor, fields, words)
-        elif before is not None:
-            found = list_view(self._frame.house, visit.actor, phases=DONE, cursor=before, limit=LIST_MOST, **fields)
-            rows, cursor = found["items"], found["next_cursor"]
-        else:
-            open_ = list_view(self._frame.house, visit.actor, phases=UNDERWAY, limit=200, **fields)
-            done = list_view(self._frame.house, visit.actor, phases=DONE, limit=LIST_MOST, **fields)
-            rows, cursor = [*open_["items"], *done["items"]], done["next_cursor"]
-        with self._frame.house.store.read() as connection:
-            asked = waiting_for(self._frame.house, connection, visit.actor)
-            moving = [row["id"] for row in rows if row["phase"] in ("rolling_out", "verifying", "rolling_back")]
-            shares = exposed(connection, moving)
-        page = changes_page(
-            rows,
-            shell=self._frame.shell(visit, waiting=len(asked)),
-            asked=asked,
-            exposed=shares,
-            query=query,
-            cursor=cursor,
-            searched=searched,
-        )
-        return self._frame.page(visit, "changes", page)
-
-    def _search(self, actor: Actor, fields: Mapping[str, Any], words: list[str]) -> tuple[list[Any], None, int]:
-        """Look through the newest changes for words. Two queries for each 200 of them."""
-        rows: list[Any] = []
-        looked = 0
-        cursor: str | None = None
-        while looked < SEARCH_MOST:
-            found = list_view(self._frame.house, actor, cursor=cursor, limit=200, **fields)
-            rows += [row for row in found["items"] if matches(row, words)]
-            looked += len(found["items"])
-            cursor = found["next_cursor"]
-            if cursor is None:
-                break
-        return rows[:200], None, looked
 
     def change(self, visit: Visit) -> Response:
         """Show one change. Some twenty queries, whatever its size, and the telemetry's."""

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from airboss.bootstrap import House
 from airboss.faces.web.acting import Acting
 from airboss.faces.web.frame import Frame
+from airboss.faces.web.list_page import Listing
 from airboss.faces.web.reading import LiveAddress, Reading
 from airboss.faces.web.signing import Signing
 from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
@@ -31,6 +32,7 @@ class Web:
     def __init__(self, house: House, *, live: LiveAddress = live_address) -> None:
         self._frame = Frame(house)
         self._signing = Signing(self._frame)
+        self._listing = Listing(self._frame)
         self._reading = Reading(self._frame, live=live)
         self._acting = Acting(self._frame)
 
@@ -53,8 +55,8 @@ class Web:
             post("/sign-out", signing.sign_out),
             get("/password", signing.ask_password),
             post("/password", signing.set_password),
-            get("/", reading.changes),
-            get("/changes", reading.changes),
+            get("/", self._listing.changes),
+            get("/changes", self._listing.changes),
             get("/changes/{change}", reading.change),
             get("/changes/{change}/live", reading.change_live),
             get("/changes/{change}/plots/{gate}.json", reading.plot),

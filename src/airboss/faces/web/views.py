@@ -80,6 +80,13 @@ class Action(TypedDict):
     key: NotRequired[str]
 
 
+class Fault(TypedDict):
+    """What is wrong with a form: the field it stands at, and words with the way out."""
+
+    field: str
+    words: str
+
+
 # ---------------------------------------------------------------------------------------------------- the list
 
 
@@ -115,13 +122,18 @@ class Empty(TypedDict):
 
 
 class ChangesPage(TypedDict):
-    """The list. `query` is what was searched for; `next` leads to older ones."""
+    """The list. `query` are the words searched for, `given` all that was asked; `older` leads on, as (label, address)."""
 
     shell: Shell
     groups: list[Group]
     query: str
+    given: dict[str, str]
+    narrowed: bool
+    states: list[tuple[str, str]]
+    tiers: list[tuple[str, str]]
+    fault: NotRequired[Fault]
     empty: NotRequired[Empty]
-    next: NotRequired[str]
+    older: list[tuple[str, str]]
 
 
 # ------------------------------------------------------------------------------------------------- one change

@@ -10,10 +10,12 @@ from airboss.act.rollout import Order, compile_plan
 from airboss.changes import Cancel, Change, Create, Edit, Phase, Submit
 from airboss.decide.approvals import CastVote, Verdict
 from airboss.decide.evidence import Record
+from airboss.decide.policy import Tier
 from airboss.faces.api import examples, shapes
 from airboss.faces.api.callers import Caller, CoursesHere, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
 from airboss.faces.reads import (
+    Wanted,
     approval_view,
     approver_view,
     change_view,
@@ -21,8 +23,8 @@ from airboss.faces.reads import (
     exemplars_view,
     explanation_view,
     facts_view,
-    list_view,
     replay_view,
+    search_view,
     series_view,
     summary,
 )
@@ -54,20 +56,26 @@ def list_changes(
     phase: Annotated[list[str] | None, Query(description="one or several, repeated or with commas")] = None,
     kind: str | None = None,
     team: str | None = None,
+    owner: Annotated[str | None, Query(description="the person who owns it or asked for it")] = None,
+    tier: Tier | None = None,
+    q: Annotated[str, Query(max_length=200, description="words, all of which a change must have")] = "",
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
-    """List changes, newest first."""
-    return list_view(
-        house,
-        caller,
+    """List changes, newest first.
+
+    With `owner`, `tier` or `q` a page may hold fewer than `limit`: `looked` says among how many, `next_cursor` goes on.
+    """
+    wanted = Wanted(
         phases=None if phase is None else _phases(phase),
         service=service,
         kind=None if kind is None else name(kind, of="kind of change"),
         team=None if team is None else name(team, of="team"),
-        cursor=None if cursor is None else change_id(cursor),
-        limit=limit,
+        owner=None if owner is None else name(owner, of="person"),
+        tier=tier,
+        words=tuple(q.casefold().split()),
     )
+    return search_view(house, caller, wanted, cursor=None if cursor is None else change_id(cursor), limit=limit)
 
 
 @router.post("/changes", status_code=201, openapi_extra=_DOCUMENT)
