@@ -19,55 +19,26 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Return once policy has 
 Follow = Annotated[bool, typer.Option("--follow", help="Follow it to its end.")]
 DECIDE_S: Final = 600.0
 
-EXAMPLE: Final = """\
-apiVersion: airboss/v1
-kind: Change
-metadata: {id: %s}
-spec:
-  template: %s
-  title: What will be different, in one line
-  why: What it is for
-  services: [%s]
-  owner: {team: TEAM}
-%s"""
-_RAMP: Final = """\
-  impact: {users_percent: 5, reversible: true, data: none}
-  rollback: {plan: flag back to off}
-  rollout:
-    strategy: ramp
-    stages:
-      - environment: production
-        target: {flag: {name: FLAG, old: "off", new: "on"}}
-"""
-_RELEASE: Final = """\
-  artifact: {version: 1.2.3, digest: "sha256:…"}
-  impact: {users_percent: 40, reversible: true, data: none}
-  rollback: {plan: traffic back to the version before}
-  rollout:
-    stages:
-      - environment: production
-        target: {envoy: {connection: CONNECTION, route: ROUTE, old: OLD, new: NEW}}
-"""
-
 
 @app.command("new")
 def new(
-    template: Annotated[str, typer.Option("--template", help="flag-ramp or service-release.")] = "flag-ramp",
+    template: Annotated[str, typer.Option("--template", help="The kind of change; see the reference.")] = "flag-ramp",
     service: Annotated[str, typer.Option("--service")] = "SERVICE",
 ) -> None:
     """Print a change to start from, with an ID of its own. Works without a server."""
+    from airboss.changes import template as found_by
     from airboss.faces.cli.commands.local import fresh_change_id
     from airboss.faces.cli.problems import Problem
+    from airboss.faces.cli.proposal import proposal
+    from airboss.kernel.errors import Invalid
 
-    bodies = {"flag-ramp": _RAMP, "service-release": _RELEASE}
-    if template not in bodies:
+    try:
+        found = found_by(template)
+    except Invalid as fault:
         raise Problem(
-            f"there is no example of {template}",
-            exit_code=Exit.USAGE,
-            code="template-unknown",
-            way_out=f"use {' or '.join(bodies)}",
-        )
-    say((EXAMPLE % (fresh_change_id(), template, service, bodies[template])).rstrip())
+            fault.detail, exit_code=Exit.USAGE, code="template-unknown", way_out=f"of those shipped, {fault.way_out}"
+        ) from fault
+    say(proposal(found, fresh_change_id(), service))
 
 
 @app.command("list")
