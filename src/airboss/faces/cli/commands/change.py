@@ -26,19 +26,20 @@ def new(
     service: Annotated[str, typer.Option("--service")] = "SERVICE",
 ) -> None:
     """Print a change to start from, with an ID of its own. Works without a server."""
-    from airboss.changes import template as found_by
+    from airboss.changes import templates
     from airboss.faces.cli.commands.local import fresh_change_id
     from airboss.faces.cli.problems import Problem
     from airboss.faces.cli.proposal import proposal
-    from airboss.kernel.errors import Invalid
 
-    try:
-        found = found_by(template)
-    except Invalid as fault:
+    kinds = {one.metadata.name: one for one in templates()}
+    if template not in kinds:
         raise Problem(
-            fault.detail, exit_code=Exit.USAGE, code="template-unknown", way_out=f"of those shipped, {fault.way_out}"
-        ) from fault
-    say(proposal(found, fresh_change_id(), service))
+            f"no template {template} comes with Airboss",
+            exit_code=Exit.USAGE,
+            code="template-unknown",
+            way_out=f"there are {', '.join(kinds)}",
+        )
+    say(proposal(kinds[template], fresh_change_id(), service))
 
 
 @app.command("list")
