@@ -108,7 +108,7 @@ def read(given: Mapping[str, str]) -> Wanted:
     if state is not None and state not in STATES and state not in set(Phase):
         raise Invalid(f"there is no state {state[:60]!r}", code="phase-unknown", place="state", way_out="choose one")
     if tier is not None and tier not in set(Tier):
-        raise Invalid(f"there is no tier {tier[:60]!r}", code="bad-query", place="tier", way_out="choose one")
+        raise Invalid(f"there is no tier {tier[:60]!r}", code="bad-name", place="tier", way_out="choose one")
     named: dict[str, str | None] = {}
     for field in TEXT:
         try:
