@@ -16,7 +16,7 @@ from airboss.faces.cli.options import WAY
 
 SUMMARY = {
     *("id", "version", "phase", "outcome", "title", "kind", "services", "owner_team", "sentence", "attempt"),
-    *("created_at", "updated_at", "submitted_at", "started_at", "ended_at"),
+    *("created_at", "updated_at", "submitted_at", "started_at", "ended_at", "owner", "requester", "tier"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from airboss.demo.means import Ramps
 from airboss.demo.scene import Followed
 from airboss.demo.stories import stories
 from airboss.faces.cli.draw import bar, whole
@@ -125,7 +126,7 @@ def test_numbers_have_units():
 
 def test_the_board_of_the_demo_fits_a_terminal():
     """Three changes, their bars and their latest facts stand in 24 lines of 80 columns."""
-    told = stories()
+    told = stories(Ramps.promises)
     facts = [{"at": "2026-11-23T08:00:00.000000Z", "text": "Step 2 of 4: to 10 %, for at least 5 s " * 3}] * 5
     for story in told:
         story.change = Followed(id="chg_01kq3z8x5wf6vtd0c1m2n3p4q5", view=view(), facts=facts)
@@ -138,7 +139,7 @@ def test_the_board_of_the_demo_fits_a_terminal():
 
 def test_piped_the_demo_tells_each_fact_once(capsys):
     """In a log every fact is one line, told when it is new."""
-    told = stories()
+    told = stories(Ramps.promises)
     fact = {"at": "2026-11-23T08:00:00.000000Z", "text": "Rollout started"}
     told[0].change = Followed(id="chg_1", view=view(), facts=[fact])
     lines = Lines(quiet=False)
