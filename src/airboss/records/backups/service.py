@@ -72,7 +72,8 @@ def restore(file: Path, places: Places, *, states: Sequence[StateDigests] = ()) 
     """Put a backup where there is nothing yet, and verify what was put there.
 
     Raises Invalid (not a backup, or damaged), Refused (something is there already, or it does not verify), Unavailable.
-    What was already there is never touched; what a failed restore wrote is taken away again.
+    What was already there is never touched, and nothing is put into the folder before all is verified. A PostgreSQL
+    database can be verified only after it was filled: if it does not verify it is left to be dropped.
     """
     kind = "sqlite" if parse(places.database).get_backend_name() == "sqlite" else "postgresql"
     with tempfile.TemporaryDirectory(dir=places.key.parent, prefix=".airboss-restore-") as folder:
