@@ -48,7 +48,9 @@ STATE_FORMAT: Final = 1
 class Objective(Protocol):
     """Answers the burn-rate question of one objective."""
 
-    def __call__(self, gate: str, name: str, environment: str, above: float, at: datetime) -> Answer: ...
+    def __call__(
+        self, gate: str, name: str, environment: str, above: float, at: datetime, exposed: timedelta
+    ) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,8 @@ class Judge:
         if canary:
             found, new = self._canary(scene, plan, run, exposing, unit, canary)
             answers += found
-        answers += [self._other(gate, unit, since, scene.now) for gate in asked if gate.kind != "canary"]
+        exposed = scene.now - (run.started_at or since)
+        answers += [self._other(gate, unit, since, exposed, scene.now) for gate in asked if gate.kind != "canary"]
         return Judged(answers=tuple(answers), new=new)
 
     # -- canary ----------------------------------------------------------------------------------------------------
@@ -163,11 +166,11 @@ class Judge:
 
     # -- the others ------------------------------------------------------------------------------------------------
 
-    def _other(self, gate: Gate, unit: Unit, since: datetime, now: datetime) -> Answer:
+    def _other(self, gate: Gate, unit: Unit, since: datetime, exposed: timedelta, now: datetime) -> Answer:
         try:
             match gate.kind:
                 case "burn_rate":
-                    return self._burn(gate, unit, now)
+                    return self._burn(gate, unit, exposed, now)
                 case "annotation_coverage":
                     return self._coverage(gate, unit, now)
                 case _:
@@ -182,10 +185,10 @@ class Judge:
         (counts,) = self._telemetry.window_counts(unit.service, unit.environment, [window], at=now)
         return gates.data_answer(gate, newest=newest, events=counts.total, now=now)
 
-    def _burn(self, gate: Gate, unit: Unit, now: datetime) -> Answer:
+    def _burn(self, gate: Gate, unit: Unit, exposed: timedelta, now: datetime) -> Answer:
         if gate.slo is None or gate.above is None:
             raise AssertionError("a plan refuses a burn gate without its bound")
-        return self._objective(gate.id, gate.slo, unit.environment, gate.above, now)
+        return self._objective(gate.id, gate.slo, unit.environment, gate.above, now, exposed)
 
     def _coverage(self, gate: Gate, unit: Unit, now: datetime) -> Answer:
         rows = [

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection
 
 from airboss import catalog
-from airboss.act.rollout import Answer
+from airboss.act.rollout import Answer, ExposureRow, exposures_of
 from airboss.catalog import Catalog
 from airboss.changes import Change
+from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
 from airboss.records.store import Store
-from airboss.watch.slo import FAST, BudgetStatus, Indicator, Objectives, Slo, parse_sli, parse_slo, resolve
+from airboss.watch.slo import (
+    BudgetStatus,
+    Indicator,
+    IndicatorKind,
+    Objectives,
+    Slo,
+    can_fail,
+    parse_sli,
+    parse_slo,
+    resolve,
+    rules_for,
+    rules_of_gate,
+    span,
+    unite,
+)
 from airboss.watch.telemetry import TelemetryReader
 
 FRESH: Final = timedelta(seconds=60)
+
+Span: TypeAlias = tuple[datetime, datetime]
 
 
 class Standings:
@@ -30,30 +46,38 @@ class Standings:
         self._telemetry = telemetry
         self._objectives = Objectives(telemetry)
 
-    def burn(self, gate: str, name: str, environment: str, above: float, at: datetime) -> Answer:
-        """Answer whether an objective's budget burns faster than `above` times what it may, in both windows."""
+    def burn(self, gate: str, name: str, environment: str, above: float, at: datetime, exposed: timedelta) -> Answer:
+        """Answer whether an objective's budget burns faster than `above` times what it may, over an hour and five
+        minutes, or over longer windows at proportionally less. `exposed`: for how long the change has been out.
+        """
+        rules = rules_of_gate(above)
         try:
             with self._store.read() as connection:
                 slo, indicator = self._resolved(connection, name)
-            said = self._objectives.burn(
-                slo, indicator, environment, now=at, rule=replace(FAST, factor=above), max_age=FRESH
-            )
+            answers = self._objectives.burns(slo, indicator, environment, now=at, rules=rules, max_age=FRESH)
         except AirbossError as fault:
             return Answer(gate=gate, kind="burn_rate", outcome="error", sentence=fault.detail)
+        said, answer = unite(list(zip(rules, answers, strict=True)), exposed)
+        own = answers[0]
+        rates = {
+            f"burn_{span(length)}": rate
+            for rule, one in zip(rules, answers, strict=True)
+            for length, rate in ((rule.long, one.burn_long), (rule.short, one.burn_short))
+        }
         return Answer(
             gate=gate,
             kind="burn_rate",
-            outcome=said.answer.value,
+            outcome=answer.value,
             sentence=said.sentence,
             numbers={
-                "burn_1h": said.burn_long,
-                "burn_5m": said.burn_short,
+                **rates,
+                "rule": said.rule,
                 "above": said.bound,
                 "events": said.total_long,
                 "bad": said.bad_long,
                 "target": slo.strictest.target,
             },
-            age_s=None if said.age is None else max(0.0, said.age.total_seconds()),
+            age_s=None if own.age is None else max(0.0, own.age.total_seconds()),
         )
 
     def budgets(
@@ -90,16 +114,75 @@ class Standings:
         return min(found, key=lambda one: one.left if one.left is not None else 0.0)
 
     def view(self, connection: Connection, change: Change, at: datetime) -> list[dict[str, Any]]:
-        """Return the objectives at stake in a change. Two queries, and some eight an objective."""
+        """Return the objectives at stake in a change, how each burns over every pair of windows, and what it lost while
+        the change was out. Three queries, and some twenty an objective.
+        """
         if change.spec is None:
             return []
         given = change.expanded()
+        environment = given.environments[-1]
         slos = [slo for name in given.services for slo in self._catalog.slos_of(connection, name)]
+        spans = _out(exposures_of(connection, change.id), environment, at)
         try:
-            known = self.budgets(slos, given.environments[-1], at) or {}
+            known = self.budgets(slos, environment, at) or {}
         except AirbossError:
             known = {}
-        return [_shown(slo, known.get(slo.name)) for slo in slos]
+        return [
+            {
+                **_shown(slo, known.get(slo.name)),
+                "windows": self._windows(connection, slo.name, environment, at),
+                "during": self._during(connection, change.id, slo.name, environment, spans),
+            }
+            for slo in slos
+        ]
+
+    def _windows(self, connection: Connection, name: str, environment: str, at: datetime) -> list[dict[str, Any]]:
+        """Return the alerts of an objective: each pair of windows with its bound; none where nothing can be said."""
+        try:
+            slo, indicator = self._resolved(connection, name)
+            rules = [rule for rule in rules_for(slo.window) if can_fail(rule, slo.strictest)]
+            answers = self._objectives.burns(slo, indicator, environment, now=at, rules=rules, max_age=FRESH)
+        except AirbossError:
+            return []
+        return [
+            {
+                "rule": rule.name,
+                "severity": rule.severity,
+                "long_s": rule.long.total_seconds(),
+                "short_s": rule.short.total_seconds(),
+                "above": rule.factor,
+                "burn_long": said.burn_long,
+                "burn_short": said.burn_short,
+                "answer": said.answer.value,
+                "sentence": said.sentence,
+            }
+            for rule, said in zip(rules, answers, strict=True)
+        ]
+
+    def _during(
+        self, connection: Connection, change_id: str, name: str, environment: str, spans: Sequence[Span]
+    ) -> dict[str, Any] | None:
+        """Return what an objective lost while a change was out, None before that and where nothing can be said."""
+        if not spans:
+            return None
+        try:
+            slo, indicator = self._resolved(connection, name)
+            use = self._objectives.use(slo, indicator, environment, spans)
+            where = indicator.environment or environment
+            arms = self._telemetry.arm_counts(change_id, indicator.service, where)
+        except AirbossError:
+            return None
+        canary = arms.get("canary") if indicator.kind is IndicatorKind.STATUS else None
+        return {
+            "from": rfc3339(min(start for start, _ in spans)),
+            "to": rfc3339(max(end for _, end in spans)),
+            "total": use.total,
+            "bad": use.bad,
+            "burn": use.burn,
+            "budget_spent": use.spent,
+            "canary": None if canary is None else {"total": canary[0], "bad": canary[1]},
+            "sentence": use.sentence,
+        }
 
     def _resolved(self, connection: Connection, name: str) -> tuple[Slo, Indicator]:
         """Return an objective and what it measures. Raises NotFound, or Invalid for what cannot be read."""
@@ -127,3 +210,17 @@ def _shown(slo: catalog.Slo, known: Mapping[str, Any] | None) -> dict[str, Any]:
         "age_s": None if known is None else known["age_s"],
         "sentence": "no data yet" if known is None else known["sentence"],
     }
+
+
+def _out(rows: Sequence[ExposureRow], environment: str, at: datetime) -> list[Span]:
+    """Return from when to when each attempt of a change was out in an environment.
+
+    An attempt is out from its first exposure until its last one ended, or still.
+    """
+    spans: dict[int, Span] = {}
+    for row in rows:
+        if row.environment == environment and row.percent > 0:
+            end = at if row.to_at is None else row.to_at
+            start, before = spans.get(row.attempt, (row.from_at, end))
+            spans[row.attempt] = (min(start, row.from_at), max(before, end))
+    return list(spans.values())

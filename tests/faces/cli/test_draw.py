@@ -146,3 +146,17 @@ def test_piped_the_demo_tells_each_fact_once(capsys):
     for _ in range(3):
         lines.show(told, elapsed_s=1, up=True)
     assert capsys.readouterr().out == "[1] 08:00:00  Rollout started\n"
+
+
+def test_what_the_change_cost_the_budget_is_said_beneath_its_steps() -> None:
+    """The loss of each objective while the change was out, the canary's part of it, and the alerts that burn."""
+    during = {"sentence": "availability lost 3.1% of its budget in 90 s.", "canary": {"bad": 41, "total": 1200}}
+    alerts = [
+        {"answer": "fail", "severity": "page", "sentence": "availability burns 31x over 1 h."},
+        {"answer": "pass", "severity": "ticket", "sentence": "all is well."},
+    ]
+    silent = {"during": None, "windows": []}
+    told = drawn(whole(view(objectives=[{"during": during, "windows": alerts}, silent])))
+    assert "availability lost 3.1% of its budget in 90 s. Its canary: 41 of 1,200." in told
+    assert "Page: availability burns 31x over 1 h." in told
+    assert "all is well" not in told

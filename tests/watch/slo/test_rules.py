@@ -23,11 +23,15 @@ from airboss.watch.slo import (
     Objectives,
     Slo,
     budget,
+    budget_use,
     check_rule,
     effective_limit_us,
     events,
     judge_burn,
     rules_for,
+    rules_of_gate,
+    span,
+    unite,
 )
 from airboss.watch.telemetry import TelemetryReader, TelemetrySettings, WindowCounts, bin_index, open_bucket_store
 
@@ -222,3 +226,95 @@ def test_a_receiver_that_has_just_started_may_say_that_nothing_burns() -> None:
     assert judge((10_000, 1), (1_000, 0), observed_s=30).answer is Answer.PASS
     assert judge((10_000, 1), (1_000, 0), observed_s=10).answer is Answer.INCONCLUSIVE
     assert judge((10_000, 5_000), (1_000, 500), observed_s=30).answer is Answer.INCONCLUSIVE
+
+
+SHARES = {"fast": (10, 10), "slow": (10, 10), "daily": (10, 10), "creeping": (10, 10)}
+"""Bad events of a thousand over the long and the short window of each pair: none of them burns (the target is 99 %)."""
+NINETY_NINE = Objective(name="no errors", target=0.99, limit_us=None)
+
+
+def gate(exposed: timedelta, above: float = 14.4, **bad: tuple[int, int]) -> tuple[BurnAnswer, Answer]:
+    """Return what a burn gate says of pairs with so many bad events of a thousand, for a change that is out so long."""
+    found = []
+    for rule in rules_of_gate(above):
+        long, short = (SHARES | bad | {"creeping": bad.get("creeping", (9, 9))})[rule.name]
+        said = judge_burn(
+            SLO, NINETY_NINE, STATUS, rule, long=counts(rule.long, 1000, long), short=counts(rule.short, 1000, short),
+            newest=NOW, now=NOW, max_age=timedelta(seconds=60),
+        )  # fmt: skip
+        found.append((rule, said))
+    return unite(found, exposed)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "exposed", "expected", "by"),
+    [
+        ({}, timedelta(hours=9), Answer.PASS, "fast"),
+        ({"fast": (150, 150)}, timedelta(seconds=9), Answer.FAIL, "fast"),
+        ({"slow": (70, 70)}, timedelta(minutes=30), Answer.FAIL, "slow"),
+        ({"slow": (70, 70)}, timedelta(minutes=29), Answer.INCONCLUSIVE, "slow"),
+        ({"slow": (70, 50)}, timedelta(hours=9), Answer.PASS, "fast"),
+        ({"slow": (50, 70)}, timedelta(hours=9), Answer.PASS, "fast"),
+        ({"daily": (40, 40)}, timedelta(hours=2), Answer.INCONCLUSIVE, "daily"),
+        ({"daily": (40, 40)}, timedelta(hours=1), Answer.PASS, "fast"),
+        ({"creeping": (11, 11)}, timedelta(hours=6), Answer.INCONCLUSIVE, "creeping"),
+        ({"creeping": (11, 11)}, timedelta(hours=5), Answer.PASS, "fast"),
+        ({"creeping": (11, 11), "slow": (70, 70)}, timedelta(hours=6), Answer.FAIL, "slow"),
+    ],
+)
+def test_a_gate_listens_to_every_pair_of_windows(
+    pairs: dict[str, tuple[int, int]], exposed: timedelta, expected: Answer, by: str
+) -> None:
+    """A leak too slow for the hour stops the rollout by a longer pair: it fails where a person would be paged and the
+    change was out for the short window, holds where it burnt before that or is worth a ticket."""
+    said, answer = gate(exposed, **pairs)
+    assert (answer, said.rule) == (expected, by)
+
+
+def test_the_slower_pairs_of_a_gate_keep_the_proportions_of_its_bound() -> None:
+    """Half the bound for an hour is half of it for every pair; without another bound it is the Workbook's table."""
+    assert rules_of_gate(14.4) == RULES_30D
+    assert [round(rule.factor, 6) for rule in rules_of_gate(7.2)] == [7.2, 3.0, 1.5, 0.5]
+    assert [(span(rule.long), span(rule.short), rule.severity) for rule in RULES_30D] == [
+        ("1h", "5m", "page"),
+        ("6h", "30m", "page"),
+        ("1d", "2h", "ticket"),
+        ("3d", "6h", "ticket"),
+    ]
+
+
+def test_a_slower_pair_never_lets_go_on_what_the_hour_does_not() -> None:
+    """Where the gate's own pair is inconclusive or in error, passing longer windows change nothing."""
+    fast = FAST
+    stale = judge((10_000, 0), (1_000, 0), age_s=None)
+    little = judge((50, 0), (10, 0))
+    calm = judge((10_000, 0), (1_000, 0))
+    for own in (stale, little):
+        assert unite([(fast, own), (RULES_30D[1], calm)], timedelta(hours=9)) == (own, own.answer)
+    assert stale.answer is Answer.ERROR
+    assert little.answer is Answer.INCONCLUSIVE
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 1)), min_size=1, max_size=4), st.integers(0, 10**7))
+def test_what_a_change_cost_is_the_bad_part_of_the_whole_budget(pieces: list[tuple[int, float]], more: int) -> None:
+    """Over several attempts: bad events over what the objective's window allows; unknown without events, never zero."""
+    minute = timedelta(minutes=1)
+    during = [counts(minute, total, int(total * share)) for total, share in pieces]
+    total, bad = sum(one.total for one in during), sum(one.bad for one in during)
+    use = budget_use(SLO, OBJECTIVE, STATUS, during=during, period=counts(SLO.window, total + more, bad))
+    assert (use.total, use.bad) == (total, bad)
+    if total == 0:
+        assert (use.spent, use.burn) == (None, None)
+        assert "unknown" in use.sentence
+    else:
+        assert use.spent == pytest.approx(bad / ((total + more) * OBJECTIVE.allowed))
+        assert use.burn == pytest.approx(bad / total / OBJECTIVE.allowed)
+
+
+def test_what_durations_cost_is_unknown_where_they_are_not_kept() -> None:
+    """No number is made of windows without histograms."""
+    fast = Objective(name="fast", target=0.999, limit_us=1e5)
+    one = counts(timedelta(hours=1), 1000, 0)
+    use = budget_use(SLO, fast, DURATION, during=[one], period=one)
+    assert (use.spent, use.burn) == (None, None)
+    assert "not kept" in use.sentence

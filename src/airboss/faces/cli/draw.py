@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -134,11 +134,25 @@ def approval(change: Mapping[str, Any]) -> RenderableType | None:
     return Group(*lines)
 
 
+def budgets(change: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what each objective lost while the change was out, in a sentence, and what alerts say of it now."""
+    for one in change.get("objectives") or ():
+        if one["during"] is not None:
+            canary = one["during"]["canary"]
+            arm = "" if canary is None else f" Its canary: {canary['bad']:,} of {canary['total']:,}."
+            yield f"{one['during']['sentence']}{arm}"
+        burning = [alert for alert in one["windows"] if alert["answer"] == "fail"]
+        yield from (f"{alert['severity'].capitalize()}: {alert['sentence']}" for alert in burning)
+
+
 def whole(change: Mapping[str, Any], *, gates_of: str = "now", facts: Sequence[Mapping[str, Any]] = ()) -> Group:
     """Return everything one looks at while a change goes out; `facts` are told beneath."""
     parts: list[RenderableType] = [head(change), Text(str(change["sentence"])), Text()]
     if change.get("rollout") is not None:
         parts += [bar(change), Text(), steps(change, gates_of=gates_of)]
+    lost = [Text(line) for line in budgets(change)]
+    if lost:
+        parts += [Text(), *lost]
     asked = approval(change)
     if asked is not None and (change["phase"] == "awaiting_approval" or gates_of == "all"):
         parts += [Text(), asked]

@@ -11,6 +11,7 @@ from airboss.watch.slo.model import (
     SLOW,
     Answer,
     BudgetStatus,
+    BudgetUse,
     BurnAnswer,
     BurnRule,
     Indicator,
@@ -20,7 +21,20 @@ from airboss.watch.slo.model import (
     Slo,
 )
 from airboss.watch.slo.openslo import parse_sli, parse_slo, resolve
-from airboss.watch.slo.rules import budget, burn_rate, check_rule, effective_limit_us, events, judge_burn, rules_for
+from airboss.watch.slo.rules import (
+    budget,
+    budget_use,
+    burn_rate,
+    can_fail,
+    check_rule,
+    effective_limit_us,
+    events,
+    judge_burn,
+    rules_for,
+    rules_of_gate,
+    span,
+    unite,
+)
 from airboss.watch.slo.service import Objectives
 
 __all__ = [
@@ -29,6 +43,7 @@ __all__ = [
     "SLOW",
     "Answer",
     "BudgetStatus",
+    "BudgetUse",
     "BurnAnswer",
     "BurnRule",
     "Indicator",
@@ -38,7 +53,9 @@ __all__ = [
     "Place",
     "Slo",
     "budget",
+    "budget_use",
     "burn_rate",
+    "can_fail",
     "check_rule",
     "effective_limit_us",
     "events",
@@ -47,4 +64,7 @@ __all__ = [
     "parse_slo",
     "resolve",
     "rules_for",
+    "rules_of_gate",
+    "span",
+    "unite",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
 Place: TypeAlias = Callable[[Path], str]
@@ -92,16 +92,36 @@ class BudgetStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUse:
+    """What one objective's error budget lost in a stretch of time, of whatever cause.
+
+    `total` and `bad` are the events of the stretch. `spent` is bad / (events of the objective's window × allowed share):
+    1 is a whole budget. `burn` is how many times faster than allowed that was. Both None where there were no events or
+    none could be told good from bad, never zero.
+    """
+
+    slo: str
+    objective: str
+    total: int
+    bad: int
+    spent: float | None
+    burn: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BurnRule:
     """Burning when both windows burn at least `factor` times as fast as the budget allows.
 
     Guards against little traffic: the long window needs `least_events` events, and `least_bad` bad ones to fail.
+    `severity`: whether a person is woken for it, or finds a ticket.
     """
 
     name: str
     factor: float
     long: timedelta
     short: timedelta
+    severity: Literal["page", "ticket"] = "page"
     least_events: int = 100
     least_bad: int = 3
 
@@ -113,8 +133,8 @@ SLOW: Final = BurnRule(name="slow", factor=6.0, long=timedelta(hours=6), short=t
 RULES_30D: Final = (
     FAST,
     SLOW,
-    BurnRule(name="daily", factor=3.0, long=timedelta(days=1), short=timedelta(hours=2)),
-    BurnRule(name="creeping", factor=1.0, long=timedelta(days=3), short=timedelta(hours=6)),
+    BurnRule(name="daily", factor=3.0, long=timedelta(days=1), short=timedelta(hours=2), severity="ticket"),
+    BurnRule(name="creeping", factor=1.0, long=timedelta(days=3), short=timedelta(hours=6), severity="ticket"),
 )
 """The Site Reliability Workbook's table (chapter 5) for a window of 30 days; `rules.rules_for` scales it."""
 

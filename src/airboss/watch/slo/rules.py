@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from airboss.kernel.errors import Invalid
 from airboss.watch.slo.model import (
+    FAST,
     RULES_30D,
     Answer,
     BudgetStatus,
+    BudgetUse,
     BurnAnswer,
     BurnRule,
     Indicator,
@@ -85,6 +88,32 @@ def budget(slo: Slo, objective: Objective, indicator: Indicator, counts: WindowC
     )
 
 
+def budget_use(
+    slo: Slo, objective: Objective, indicator: Indicator, *, during: Sequence[WindowCounts], period: WindowCounts
+) -> BudgetUse:
+    """Return what the stretches of time in `during` cost the budget of `period`, the objective's whole window."""
+    found = [events(indicator, objective, one) for one in during]
+    known = [one for one in found if one is not None]
+    total, bad = sum(one[0] for one in known), sum(one[1] for one in known)
+    length = sum((one.window for one in during), timedelta())
+    rate = burn_rate(total, bad, objective) if len(known) == len(found) else None
+    # A window that is not summed up to the end yet never makes the share larger than the budget of what was seen.
+    allowed = max(period.total, total) * objective.allowed
+    spent = None if rate is None else bad / allowed
+    if len(known) < len(found):
+        sentence = f"What {slo.name} lost is unknown: durations are not kept for so long."
+    elif spent is None:
+        sentence = f"What {slo.name} lost is unknown: no events in {_told(length)}."
+    else:
+        sentence = (
+            f"{slo.name} lost {spent:.1%} of its budget in {_told(length)}, burning {_rate(rate)}: "
+            f"{bad:,} of {total:,} events were bad."
+        )
+    return BudgetUse(
+        slo=slo.name, objective=objective.name, total=total, bad=bad, spent=spent, burn=rate, sentence=sentence
+    )
+
+
 def burn_rate(total: int, bad: int, objective: Objective) -> float | None:
     """Return how many times faster than allowed the budget burns; None without events."""
     return bad / total / objective.allowed if total else None
@@ -95,9 +124,40 @@ def rules_for(window: timedelta) -> tuple[BurnRule, ...]:
     return tuple(replace(rule, factor=rule.factor * (window / _PERIOD)) for rule in RULES_30D)
 
 
+def rules_of_gate(above: float) -> tuple[BurnRule, ...]:
+    """Return the burn rules of a gate: the pair of one hour at `above`, the slower ones in the Workbook's proportions."""
+    return tuple(replace(rule, factor=rule.factor * (above / FAST.factor)) for rule in RULES_30D)
+
+
+def unite(answers: Sequence[tuple[BurnRule, BurnAnswer]], exposed: timedelta) -> tuple[BurnAnswer, Answer]:
+    """Return which of a gate's pairs decides, and what it comes to. The first pair is the gate's own, and always asked.
+
+    A slower pair adds reasons to stop and never one to go on: with too little data it is left out. It speaks when it
+    burns and `exposed`, how long the change has been out, covers its short window. One that pages fails then; one that
+    is a ticket is inconclusive, so the rollout holds and asks, and convicts nobody. A pair that pages and burnt before
+    the change was out so long is inconclusive too: nobody is convicted of what was there before.
+    """
+    own = answers[0][1]
+    if own.answer in (Answer.FAIL, Answer.ERROR):
+        return own, own.answer
+    burning = [(rule, said) for rule, said in answers[1:] if said.answer is Answer.FAIL]
+    for rule, said in burning:
+        if rule.severity == "page" and exposed >= rule.short:
+            return said, Answer.FAIL
+    for rule, said in burning:
+        if rule.severity == "page" or exposed >= rule.short:
+            return said, Answer.INCONCLUSIVE
+    return own, own.answer
+
+
+def can_fail(rule: BurnRule, objective: Objective) -> bool:
+    """Return whether a rule can fail: with every event bad the budget burns at 1 / (1 − target)."""
+    return rule.factor * objective.allowed < 1
+
+
 def check_rule(rule: BurnRule, objective: Objective) -> None:
-    """Raise Invalid for a rule that could never fail: every event bad burns at 1 / (1 − target), and that is not enough."""
-    if rule.factor * objective.allowed >= 1:
+    """Raise Invalid for a rule that could never fail."""
+    if not can_fail(rule, objective):
         raise Invalid(
             f"burn rule {rule.name} can never fail: at a target of {objective.target:.10g} the fastest burn is "
             f"{1 / objective.allowed:.4g}, below its factor {rule.factor:.4g}",
@@ -180,6 +240,15 @@ def judge_burn(
         age=age,
         sentence=sentence,
     )
+
+
+def span(length: timedelta) -> str:
+    """Return a window's name as numbers carry it: 5m, 1h, 3d."""
+    seconds = length.total_seconds()
+    size, unit = next(
+        (size, unit) for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")) if seconds >= size
+    )
+    return f"{seconds / size:g}{unit}"
 
 
 def _rate(burn: float | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from airboss.kernel.errors import Unavailable
-from airboss.watch.slo.model import FAST, Answer, BudgetStatus, BurnAnswer, BurnRule, Indicator, Slo
-from airboss.watch.slo.rules import budget, check_rule, judge_burn
+from airboss.watch.slo.model import FAST, Answer, BudgetStatus, BudgetUse, BurnAnswer, BurnRule, Indicator, Slo
+from airboss.watch.slo.rules import budget, budget_use, check_rule, judge_burn
 from airboss.watch.telemetry import TelemetryReader
 
 MAX_AGE: Final = timedelta(seconds=60)
@@ -25,6 +26,21 @@ class Objectives:
         (counts,) = self._telemetry.window_counts(indicator.service, where, [slo.window], at=now)
         return [budget(slo, objective, indicator, counts) for objective in slo.objectives]
 
+    def use(
+        self, slo: Slo, indicator: Indicator, environment: str, spans: Sequence[tuple[datetime, datetime]]
+    ) -> BudgetUse:
+        """Return what the budget of the strictest objective lost in stretches of time (from, to), at least one.
+
+        Raises Unavailable when the store does not answer.
+        """
+        where, until = indicator.environment or environment, max(end for _, end in spans)
+        during = []
+        for start, end in spans:
+            length = max(end - start, timedelta(microseconds=1))
+            during += self._telemetry.window_counts(indicator.service, where, [length], at=end)
+        (period,) = self._telemetry.window_counts(indicator.service, where, [slo.window], at=until)
+        return budget_use(slo, slo.strictest, indicator, during=during, period=period)
+
     def burn(
         self,
         slo: Slo,
@@ -35,42 +51,67 @@ class Objectives:
         rule: BurnRule = FAST,
         max_age: timedelta = MAX_AGE,
     ) -> BurnAnswer:
-        """Return the burn gate's answer on the strictest objective. A store that does not answer is an error, never a
-        pass.
+        """Return one burn rule's answer on the strictest objective, like `burns`."""
+        (said,) = self.burns(slo, indicator, environment, now=now, rules=[rule], max_age=max_age)
+        return said
+
+    def burns(
+        self,
+        slo: Slo,
+        indicator: Indicator,
+        environment: str,
+        *,
+        now: datetime,
+        rules: Sequence[BurnRule],
+        max_age: timedelta = MAX_AGE,
+    ) -> list[BurnAnswer]:
+        """Return the answers of burn rules on the strictest objective, in their order. A store that does not answer is
+        an error, never a pass.
 
         Raises Invalid for a rule that cannot fail at this target.
         """
         objective = slo.strictest
-        check_rule(rule, objective)
+        for rule in rules:
+            check_rule(rule, objective)
         where = indicator.environment or environment
+        windows = sorted({window for rule in rules for window in (rule.long, rule.short)})
         try:
             newest = self._telemetry.freshness(indicator.service, where, now=now)
-            long, short = self._telemetry.window_counts(indicator.service, where, [rule.long, rule.short], at=now)
-        except Unavailable as fault:
-            return BurnAnswer(
-                answer=Answer.ERROR,
-                slo=slo.name,
-                objective=objective.name,
-                rule=rule.name,
-                bound=rule.factor,
-                burn_long=None,
-                burn_short=None,
-                total_long=0,
-                bad_long=0,
-                total_short=0,
-                bad_short=0,
-                newest=None,
-                age=None,
-                sentence=f"{slo.name} cannot be judged: {fault.detail}.",
+            counted = dict(
+                zip(windows, self._telemetry.window_counts(indicator.service, where, windows, at=now), strict=True)
             )
-        return judge_burn(
-            slo,
-            objective,
-            indicator,
-            rule,
-            long=long,
-            short=short,
-            newest=newest,
-            now=now,
-            max_age=max_age,
-        )
+        except Unavailable as fault:
+            return [_unknown(slo, rule, f"{slo.name} cannot be judged: {fault.detail}.") for rule in rules]
+        return [
+            judge_burn(
+                slo,
+                objective,
+                indicator,
+                rule,
+                long=counted[rule.long],
+                short=counted[rule.short],
+                newest=newest,
+                now=now,
+                max_age=max_age,
+            )
+            for rule in rules
+        ]
+
+
+def _unknown(slo: Slo, rule: BurnRule, sentence: str) -> BurnAnswer:
+    return BurnAnswer(
+        answer=Answer.ERROR,
+        slo=slo.name,
+        objective=slo.strictest.name,
+        rule=rule.name,
+        bound=rule.factor,
+        burn_long=None,
+        burn_short=None,
+        total_long=0,
+        bad_long=0,
+        total_short=0,
+        bad_short=0,
+        newest=None,
+        age=None,
+        sentence=sentence,
+    )

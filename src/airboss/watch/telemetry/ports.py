@@ -207,6 +207,10 @@ class BucketStore(Protocol):
         """Return every series of a change that was ever written."""
         ...
 
+    def sums_of(self, change_id: str) -> Sequence[tuple[Series, int, int]]:
+        """Return (series, requests, bad) of every series of a change, over all that is kept."""
+        ...
+
     def services(self) -> frozenset[str]:
         """Return every service that has a plain series."""
         ...

@@ -144,6 +144,15 @@ class TelemetryReader:
             )
         return counted
 
+    def arm_counts(self, change_id: str, service: str, environment: str) -> dict[Arm, tuple[int, int]]:
+        """Return by arm the (requests, bad ones) of a change that are kept, over all its attempts and steps."""
+        found: dict[Arm, tuple[int, int]] = {}
+        for name, requests, bad in self._store.sums_of(change_id):
+            if (name.service, name.environment) == (service, environment) and name.arm in ARMS:
+                before = found.get(name.arm, (0, 0))
+                found[name.arm] = (before[0] + requests, before[1] + bad)
+        return found
+
     def bucket_series(
         self,
         change_id: str,

@@ -266,6 +266,19 @@ class SqlBucketStore:
             rows = connection.execute(sa.select(*columns).where(series.c.change_id == change_id)).mappings().all()
         return [Series(**row) for row in rows]  # type: ignore[misc,unused-ignore]
 
+    def sums_of(self, change_id: str) -> Sequence[tuple[Series, int, int]]:
+        columns = [column for column in series.c if column.name != "id"]
+        query = (
+            sa.select(*columns, sa.func.sum(bucket.c.requests), sa.func.sum(bucket.c.bad))
+            .join(bucket, bucket.c.series == series.c.id)
+            .where(series.c.change_id == change_id)
+            .group_by(*columns)
+        )
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+        names = [column.name for column in columns]
+        return [(Series(**dict(zip(names, row[:-2], strict=True))), int(row[-2]), int(row[-1])) for row in rows]
+
     def services(self) -> frozenset[str]:
         query = sa.select(series.c.service).distinct().where(series.c.change_id == "")
         with self._read() as connection:
