@@ -149,6 +149,17 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
         demo=(text("demo") or "").lower() in ("1", "true", "yes"),
         lateness_s=seconds("lateness_s", defaults.lateness_s, least=1, most=300),
         route_folder=path("route_folder"),
+        spans_to=text("spans_to") or _collector(found),
+    )
+
+
+def _collector(environment: Mapping[str, str]) -> str | None:
+    """Return where spans go by OpenTelemetry's own variables (its specification, OTLP exporter configuration)."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    general = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (
+        f"{general.rstrip('/')}/v1/traces" if general else None
     )
 
 

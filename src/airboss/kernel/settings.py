@@ -40,6 +40,9 @@ class Settings:
     route_folder: Path | None = None
     """Below which the route files of Envoy connections lie; the data folder where it is not said."""
 
+    spans_to: str | None = None
+    """Where spans of the server's own work are sent, OTLP over HTTP: the whole address."""
+
     @property
     def routes(self) -> Path:
         """The folder that the route files of connections are named from."""

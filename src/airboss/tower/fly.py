@@ -32,7 +32,7 @@ from airboss.act.rollout.repo import Command, Effect, ExposureRow
 from airboss.act.targets import Exposure, Observation, Targets
 from airboss.changes import Change, Phase
 from airboss.decide.policy import Decision
-from airboss.kernel import failpoints
+from airboss.kernel import failpoints, spans
 from airboss.kernel.errors import AirbossError
 from airboss.people.access import SYSTEM
 from airboss.records.store import Tx
@@ -344,15 +344,17 @@ class Flight:
         if left_s <= 0:
             return
         fault: str | None = None
+        telling = spans.span(f"{unit.kind} {intent.kind}", change=scene.change.id, unit=intent.unit, effect=intent.key)
         try:
-            async with asyncio.timeout(left_s):
-                target = self._targets.of(unit.kind)
-                if intent.kind == "apply":
-                    await target.apply(ref, Exposure(new_percent=intent.percent or 0.0), key=intent.key)
-                elif intent.kind == "revert":
-                    await target.revert(ref, scene.run.baselines[intent.unit], key=intent.key)
-                else:
-                    await target.finish(ref, key=intent.key)
+            with telling:
+                async with asyncio.timeout(left_s):
+                    target = self._targets.of(unit.kind)
+                    if intent.kind == "apply":
+                        await target.apply(ref, Exposure(new_percent=intent.percent or 0.0), key=intent.key)
+                    elif intent.kind == "revert":
+                        await target.revert(ref, scene.run.baselines[intent.unit], key=intent.key)
+                    else:
+                        await target.finish(ref, key=intent.key)
         except AirbossError as refusal:
             fault = refusal.detail
         except TimeoutError:

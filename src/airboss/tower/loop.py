@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Final, Protocol, TypeVar
 
 from airboss.act.rollout import Claim, claims
-from airboss.kernel import failpoints
+from airboss.kernel import failpoints, spans
 from airboss.kernel.clock import Clock
 from airboss.kernel.errors import AirbossError, Stale
 from airboss.records.store import Store
@@ -70,7 +70,8 @@ class Tower:
         """Look at one claimed change. Whatever goes wrong, the loop goes on and the change is looked at again."""
         failpoints.reach("tower.after_claim")
         try:
-            await self._look(held)
+            with spans.span("look", change=held.change_id):
+                await self._look(held)
         except Stale:
             log.info("change %s was moved by somebody else; looking again", held.change_id)
             await self._retry(held, 0.0)

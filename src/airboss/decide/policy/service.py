@@ -20,6 +20,7 @@ from airboss.decide.policy.packs import default_pack, parse, profile_of, profile
 from airboss.decide.policy.repo import StoredDecision, StoredPack
 from airboss.decide.policy.trial import refusal, try_pack
 from airboss.decide.policy.vocabulary import SCHEMA, masked_input
+from airboss.kernel import spans
 from airboss.kernel.canonical import Json, digest, digest_bytes
 from airboss.kernel.clock import Clock, rfc3339
 from airboss.kernel.errors import Invalid, NotFound, Refused
@@ -302,7 +303,9 @@ class Policies:
         if bundle is None:
             with self._store.read() as connection:
                 bundle = self.active_bundle(connection)
-        ruling = rule_on(self._engine, bundle, data)
+        with spans.span(f"policy {point}", bundle=bundle.digest) as telling:
+            ruling = rule_on(self._engine, bundle, data)
+            telling.set_attribute("airboss.tier", str(ruling.tier))
         return Decision(
             id=self._ids.new("dec"),
             ruling=ruling,

@@ -18,6 +18,7 @@ from airboss.faces.api.live import Broadcaster
 from airboss.faces.api.reference import describe
 from airboss.faces.api.routes import audit, changes, estate, people, policies, switches, system
 from airboss.faces.reads import Courses
+from airboss.kernel import spans
 from airboss.people.access import Actor
 
 V1: Final = "/api/v1"
@@ -67,6 +68,10 @@ def create_app(
         app.router.routes.extend(web_routes.routes)
     problems.install(app, base_url)
     app.add_middleware(Gate, settings=house.settings, ids=house.ids)
+    if spans.wanted():
+        from airboss.faces.api.traced import Traced  # noqa: PLC0415 - OpenTelemetry is loaded only where it is used
+
+        app.add_middleware(Traced)
     describe(app)
     return app
 

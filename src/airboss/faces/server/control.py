@@ -24,6 +24,7 @@ from airboss.faces.server.keeper import IngestKeeper, first
 from airboss.faces.server.logs import log_to_stderr
 from airboss.faces.server.single import alone
 from airboss.faces.server.sockets import is_loopback, listen, port_of
+from airboss.faces.server.traces import traced
 from airboss.kernel.clock import Clock, SystemClock
 from airboss.kernel.errors import AirbossError, Invalid, Refused
 from airboss.kernel.settings import Settings
@@ -62,7 +63,7 @@ def _run(settings: Settings, listener: socket.socket, telemetry: socket.socket |
     try:
         _check_exposed(house)
         link = house.identity.first_admin_link(settings.data, base_url=settings.base_url)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with traced("control", settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(house, listener, telemetry, link))
     finally:
         house.close()

@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Any, Final
 
+from airboss.kernel import spans
 from airboss.kernel.clock import from_micros, rfc3339
 
 _CHANGE: Final = re.compile(r"chg_[0-7][0-9a-hjkmnp-tv-z]{25}")
@@ -22,7 +23,7 @@ class JsonLines(logging.Formatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line: at, level, logger, process, message, and change, incident, error where there are."""
+        """Return the line: at, level, logger, process, message, and change, incident, trace, error where there are."""
         message = record.getMessage()
         line: dict[str, Any] = {
             "at": rfc3339(from_micros(int(record.created * 1_000_000))),
@@ -35,6 +36,8 @@ class JsonLines(logging.Formatter):
             line["change"] = found.group()
         if found := _INCIDENT.search(message):
             line["incident"] = found.group()
+        if trace := spans.trace_id():
+            line["trace"] = trace
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
