@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -336,7 +337,8 @@ def build(  # noqa: PLR0915 - one place, one line a room
         secret=os.environ.get,
         clock=clock,
     )
-    all_targets = Targets({"flag": FlagTarget(store, flags, clock=clock), ENVOY: envoy, **(targets or {})})
+    flag_target = FlagTarget(store, flags, clock=clock, over=partial(_over, changes))
+    all_targets = Targets({"flag": flag_target, ENVOY: envoy, **(targets or {})})
     facts = PolicyFacts(
         catalog=catalog,
         objectives=objectives,
@@ -408,6 +410,12 @@ def build(  # noqa: PLR0915 - one place, one line a room
         steering=steering,
         buckets=bucket_store,
     )
+
+
+def _over(changes: Changes, connection: Connection, change_id: str) -> bool:
+    """Return whether nothing of a change is steered any more."""
+    found = next(iter(changes.read_many(connection, [change_id])), None)
+    return found is not None and found.phase in (Phase.REVIEWING, Phase.CLOSED)
 
 
 def _envoy(store: Store, catalog: Catalog, name: str) -> EnvoyConnection:

@@ -85,6 +85,7 @@ def test_a_bad_change_of_medium_risk_is_approved_convicted_taken_back_and_stays_
     assert world.phase(same) == "in_review"
     assert "rolled back before" in world.change(same).sentence
     (block,) = world.house.rollouts.blocked(world.people["dev-a"])
+    assert f"airboss version lift {block.service} {block.digest}" in world.change(same).sentence
     world.house.rollouts.lift(block.service, block.digest, "mended the rounding", world.people["dev-a"])
     assert world.run(130, until=lambda: world.phase(same) == "awaiting_approval", step_s=10)
 

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import pytest
 from tests.tower.invariants import check
-from tests.tower.world import QUICK, Nature, World, ramp
+from tests.tower.test_targets import RELEASE
+from tests.tower.world import CATALOG, QUICK, STAGING, Nature, World, ramp
 
 from airboss.act.rollout import LEGAL, possible_orders
 from airboss.changes import Phase
 from airboss.kernel.errors import Refused
+from airboss.learn.reviews import CloseReview
+from airboss.testing import ManualClock
+from airboss.testing.targets import ScriptedTarget
 
 STEPS = """
           - {expose: 10%, bake: {least: 5s, most: 120s}}
@@ -22,6 +26,36 @@ BURNING = """
       - {burn_rate: {slo: checkout-availability, above: 5}}
       - data
 """
+
+ROUTE = "checkout@production"
+DIGEST = "sha256:6c3c624b58dbbcd3c0dd82b4c53f04194d1247c6eebdaab7c610cf7d66709b3b"
+FLAG_THEN_ROUTE = (
+    RELEASE
+    % """
+      - environment: staging
+        target: {flag: {name: tax.engine, old: "off", new: "on"}}
+        steps: [{expose: 100%, bake: {least: 10s, most: 40s}}]
+      - environment: production
+        needs: staging
+        target: {scripted: {name: checkout}}
+        steps:
+          - {expose: 10%, bake: {least: 10s, most: 40s}}
+          - {expose: 100%, bake: {least: 10s, most: 40s}}
+"""
+)
+
+
+@pytest.fixture
+def two_stages(make_world: Callable[..., World]) -> tuple[World, ScriptedTarget]:
+    """A service with a flag in staging and a scripted target in production."""
+    scripted: list[ScriptedTarget] = []
+
+    def targets(clock: ManualClock) -> dict[str, ScriptedTarget]:
+        scripted.append(ScriptedTarget(clock, digests={ROUTE: DIGEST}))
+        return {"scripted": scripted[0]}
+
+    nature = Nature(per_s=30, environments=("production", "staging"))
+    return make_world(targets=targets, nature=nature, catalog=CATALOG + "---" + STAGING), scripted[0]
 
 
 @pytest.fixture
@@ -120,13 +154,70 @@ def test_a_window_without_harm_ends_in_the_review_and_a_person_may_roll_back_ins
 def test_each_order_in_each_phase_is_possible_or_lists_what_is(world: World, phase: Phase):
     """Of every pair: either the table lets it through, or one refusal that names what can be ordered now."""
     change = replace(_draft(world), phase=phase)
-    possible = possible_orders(change)
-    assert possible == [
-        verb for verb, phases in LEGAL.items() if phase in phases and not (verb == "retry" and phase is Phase.REVIEWING)
+    assert possible_orders(change) == [
+        verb for verb, phases in LEGAL.items() if phase in phases and phase is not Phase.REVIEWING
     ]
     back = possible_orders(replace(change, outcome="rolled back"))
     assert ("retry" in back) is (phase in LEGAL["retry"])
+    failed = possible_orders(replace(change, outcome="rollback failed"))
+    assert ("rollback" in failed) is (phase in LEGAL["rollback"])
 
 
 def _draft(world: World):  # type: ignore[no-untyped-def]
     return world.change(world.propose(ramp(gates=QUICK)))
+
+
+def _mitigated(world: World, target: ScriptedTarget) -> str:
+    """A flag in staging and a route in production go out together; production would not go back, and staging, which it
+    needs, stays under it with its ramp.
+    """
+    change = world.propose(FLAG_THEN_ROUTE)
+    world.run(5, step_s=5)
+    if world.phase(change) == "awaiting_approval":
+        world.approve(change)
+    _until(world, change, lambda: target.percent(ROUTE) == 10)
+    target.script.away = True
+    world.order(change, "abort")
+    assert world.run(1500, until=lambda: world.phase(change) == "rollback_failed", step_s=20), world.told(change)
+    world.order(change, "mitigated", reason="switched off at the proxy")
+    _until(world, change, lambda: world.phase(change) == "reviewing")
+    assert world.change(change).outcome == "rollback failed"
+    assert world.percent(environment="staging") == 100
+    return change
+
+
+def test_a_mitigated_change_can_be_taken_back_after_all(two_stages: tuple[World, ScriptedTarget]):
+    """The target is back: `rollback` during its review takes back what was left standing, and it is reviewed as such."""
+    world, target = two_stages
+    change = _mitigated(world, target)
+    assert possible_orders(world.change(change)) == ["rollback"]
+    target.script.away = False
+    world.order(change, "rollback")
+    _until(world, change, lambda: world.change(change).outcome == "rolled back" and world.phase(change) == "reviewing")
+    assert (target.percent(ROUTE), world.percent(environment="staging")) == (0, 0)
+    assert world.bodies(change, "rollback.retried")[-1]["retries"] == 1
+    check(world.house)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["reviewing", "closed"])
+def test_the_ramp_a_mitigated_change_left_standing_does_not_keep_the_flag_for_ever(
+    two_stages: tuple[World, ScriptedTarget], closed: bool
+):
+    """The next change of that flag does not wait: with its own first exposure the old ramp ends, told as a fact."""
+    world, target = two_stages
+    change = _mitigated(world, target)
+    if closed:
+        with world.house.store.read() as connection:
+            review = world.house.reviews.of(connection, change, world.people["dev-b"])
+        assert review is not None
+        world.house.reviews.close(CloseReview(review=review.id, verdict="unknown", answers={}), world.people["dev-b"])
+        _until(world, change, lambda: world.phase(change) == "closed")
+    after = world.propose(
+        ramp(users=5, gates=QUICK, title="Again").replace("environment: production", "environment: staging")
+    )
+    _until(world, after, lambda: world.percent(environment="staging") == 1)
+    assert world.bodies("flag/tax.engine", "flag.reverted")[-1]["change_id"] == change
+    _until(world, after, lambda: world.phase(after) in ("reviewing", "closed"), 900)
+    assert world.change(after).outcome == "completed"
+    assert world.serves(environment="staging") == "on"
+    check(world.house)

@@ -63,8 +63,8 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = MappingProxyType(
         _P.ROLLED_BACK: frozenset({_P.REVIEWING}),
         # Three ways out: it is tried again, it is seen back where it was, or a person says it was mitigated.
         _P.ROLLBACK_FAILED: frozenset({_P.ROLLING_BACK, _P.ROLLED_BACK, _P.REVIEWING}),
-        # What was taken back may be tried again until its record is closed.
-        _P.REVIEWING: frozenset({_P.CLOSED, _P.SCHEDULED}),
+        # Until its record is closed, what was taken back may be tried again, and what was mitigated taken back after all.
+        _P.REVIEWING: frozenset({_P.CLOSED, _P.SCHEDULED, _P.ROLLING_BACK}),
         _P.CLOSED: frozenset(),
         _P.REJECTED: frozenset(),
         _P.CANCELLED: frozenset(),

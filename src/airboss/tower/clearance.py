@@ -89,13 +89,9 @@ class Clearance:
     def before_start(self, change: Change, plan: Plan) -> tuple[str | None, Decision | None]:
         """Return what stands in the way of the first exposure, if anything, and what policy said."""
         with self._store.read() as connection:
-            for unit in plan.units:
-                block = repo.blocked(connection, unit.service, unit.digest)
-                if block is not None:
-                    return (
-                        f"this version of {unit.service} was taken back by change {block.change_id} "
-                        f"({block.sentence}); a person must lift the block: airboss version lift {unit.service} {unit.digest}"
-                    ), None
+            block = self.block(connection, plan)
+            if block is not None:
+                return block, None
             drift = self._drift(connection, change)
             if drift is not None:
                 return drift, None
@@ -105,6 +101,17 @@ class Clearance:
             decision = self.decide(connection, change, Point.START)
             closed = self._closed(connection, change, decision)
             return closed or self._obstacle(connection, change, decision), decision
+
+    def block(self, connection: Connection, plan: Plan) -> str | None:
+        """Return which version of a plan was convicted and is blocked, and the way out, if one is. A query a unit."""
+        for unit in plan.units:
+            found = repo.blocked(connection, unit.service, unit.digest)
+            if found is not None:
+                return (
+                    f"this version of {unit.service} was taken back by change {found.change_id} "
+                    f"({found.sentence}); a person must lift the block: airboss version lift {unit.service} {unit.digest}"
+                )
+        return None
 
     def before_promotion(self, change: Change) -> tuple[str | None, Decision]:
         """Return what stands in the way of the next exposure, if anything, and what policy said."""

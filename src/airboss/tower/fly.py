@@ -40,7 +40,7 @@ from airboss.tower.clearance import Clearance
 from airboss.tower.desk import Desk, FactPart, Next, Scene
 from airboss.tower.judge import NOTHING_JUDGED, Judge, Judged
 from airboss.tower.loop import LEASE_S
-from airboss.tower.steer import AGAIN_S
+from airboss.tower.steer import AGAIN_S, taken_back_again
 
 EFFECT_S: Final = 10.0
 """Deadline of an effect: shorter than the lease, so that no effect outlives the right to cause it."""
@@ -177,17 +177,7 @@ class Flight:
         """Rollback failed: a person has it tried again or says it was mitigated, or it is seen back where it was."""
         order = next((one for one in scene.commands if one.verb in ("retry", "abort", "rollback", "mitigated")), None)
         if order is not None and order.verb != "mitigated":
-            run = replace(scene.run, rollback_started_at=scene.now, rollback_retries=scene.run.rollback_retries + 1)
-            step = Next(
-                to=Phase.ROLLING_BACK,
-                sentence=f"Taking back again: {scene.run.rollback_reason}",
-                reason="retry ordered",
-                by=order.actor,
-                run=run,
-                facts=(("rollback.retried", {"retries": run.rollback_retries}),),
-                look_in_s=0.0,
-                taken=scene.commands,
-            )
+            step = taken_back_again(scene, order)
             await asyncio.to_thread(self._desk.settle, held, scene, step)
             return
         units, _ = await self._observe(scene, plan, sorted(scene.run.baselines))

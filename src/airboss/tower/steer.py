@@ -91,10 +91,11 @@ class Steering:
                 return self._settle(held, scene, Next(sentence=sentence, look_in_s=None, taken=scene.commands))
             submit = self._clearance.decide(connection, scene.change, Point.SUBMIT)
             approve = self._clearance.decide(connection, scene.change, Point.APPROVE)
+            block = self._clearance.block(connection, compile_plan(scene.change.expanded()))
         decisions = (submit, approve)
         blocking = next((decision for decision in (submit, approve) if decision.outcome is Answered.BLOCK), None)
         if blocking is not None:
-            sentence = f"Refused: {in_words(blocking)}"
+            sentence = f"Refused: {in_words(blocking)}{'' if block is None else f'; {block}'}"
             return self._hold_back(held, scene, blocking.point, sentence, decisions)
         disobeyed = self._clearance.disobeys(scene.change, decisions)
         if disobeyed is not None:
@@ -356,6 +357,9 @@ class Steering:
         again = next((command for command in scene.commands if command.verb == "retry"), None)
         if again is not None:
             return self._settle(held, scene, _begun_again(scene, again))
+        back = next((command for command in scene.commands if command.verb == "rollback"), None)
+        if back is not None:
+            return self._settle(held, scene, taken_back_again(scene, back))
         with self._desk.store.read() as connection:
             closed = self._reviews.closed(connection, scene.change.id)
         if not closed:
@@ -383,6 +387,21 @@ class Steering:
 
     def _settle(self, held: Claim, scene: Scene, step: Next) -> None:
         self._desk.settle(held, scene, step)
+
+
+def taken_back_again(scene: Scene, order: Command) -> Next:
+    """A rollback that failed is tried once more, with all its time."""
+    run = replace(scene.run, rollback_started_at=scene.now, rollback_retries=scene.run.rollback_retries + 1)
+    return Next(
+        to=Phase.ROLLING_BACK,
+        sentence=f"Taking back again: {scene.run.rollback_reason}",
+        reason=f"{order.verb} ordered",
+        by=order.actor,
+        run=run,
+        facts=(("rollback.retried", {"retries": run.rollback_retries}),),
+        look_in_s=0.0,
+        taken=scene.commands,
+    )
 
 
 def _begun_again(scene: Scene, order: Command) -> Next:

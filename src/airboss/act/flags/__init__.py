@@ -20,7 +20,7 @@ from airboss.act.flags.model import (
     Standing,
 )
 from airboss.act.flags.repo import flag_digests, ramps_of
-from airboss.act.flags.rules import Preview, exported, preview, served
+from airboss.act.flags.rules import Preview, exported, held_by, preview, served
 from airboss.act.flags.service import Flags, Served, subject_of
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "exported",
     "flag_digests",
     "flag_kind",
+    "held_by",
     "preview",
     "ramps_of",
     "read_definition",

@@ -21,6 +21,15 @@ JUMP_PERCENT: Final = 50.0
 """From nobody to more than this in one step is a jump that wants clearance."""
 
 
+def held_by(flag: str, environment: str, change_id: str) -> Refused:
+    """Return the refusal of a ramp where another change has one."""
+    return Refused(
+        f"flag {flag} is being ramped in {environment} by change {change_id}",
+        code="flag-ramped",
+        way_out=f"wait for {change_id}, or take it back: airboss rollback {change_id}",
+    )
+
+
 def exact_percent(percent: float) -> float:
     """Return a percentage at the ramp's resolution of 0.001. Raises Invalid outside 0 to 100 and for finer ones."""
     units = percent * UNITS_PER_PERCENT
@@ -219,7 +228,7 @@ def refuse_unless_harmless(before: Flag, after: Definition, *, cleared: bool) ->
         raise Refused(
             f"flag {after.name} is being ramped by change {holders[0]}; its definition stays as it is until that ends",
             code="flag-ramped",
-            way_out=f"wait for {holders[0]}, or abort it",
+            way_out=f"wait for {holders[0]}, or take it back: airboss rollback {holders[0]}",
         )
     if cleared or is_neutral(before.definition, after):
         return

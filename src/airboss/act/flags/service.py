@@ -142,12 +142,14 @@ class Flags:
         environment: str = PRODUCTION,
         split: Sequence[tuple[str, int]] = (),
         attempt: int = 1,
+        after: str | None = None,
     ) -> FlagState:
         """Bring the new side of a flag to `percent` of the people targeting says nothing about.
 
         Done once for each `key`: a late repetition changes nothing, whatever came after it. The first exposure fixes
         salt and sides for the change, so everybody keeps their side while the percentage grows. A change that was taken
-        back may expose again in a later `attempt`, and only in that.
+        back may expose again in a later `attempt`, and only in that. `after` names a change that is over and left its
+        ramp standing: that ramp ends here, and those who were in it get the old side.
         Raises NotFound, Invalid (variant, percentage), or Refused (another change holds a ramp here, which it names;
         the old side is not what people get; the flag is disabled).
         """
@@ -169,11 +171,10 @@ class Flags:
                 )
             active = found.active(environment)
             if active is not None and active.change_id != change_id:
-                raise Refused(
-                    f"flag {flag} is being ramped in {environment} by change {active.change_id}",
-                    code="flag-ramped",
-                    way_out=f"wait for {active.change_id}, or abort it",
-                )
+                if active.change_id != after:
+                    raise rules.held_by(flag, environment, active.change_id)
+                self._end(tx, active, "reverted", serves=None, key=None, actor=actor, instead=change_id)
+                active = None
             if active is not None and (active.on_variant, active.off_variant) != (new_variant, old_variant):
                 raise Refused(
                     f"change {change_id} ramps flag {flag} from {active.off_variant!r} to {active.on_variant!r}; "
@@ -261,9 +262,11 @@ class Flags:
         state: Literal["finished", "reverted"],
         *,
         serves: str | None,
-        key: str,
+        key: str | None,
         actor: Actor,
+        instead: str | None = None,
     ) -> None:
+        """End a ramp; `key` None where it is part of an effect of another change, `instead`, and kept under its key."""
         revision = repo.next_revision(tx)
         now = self._clock.now()
         repo.save_exposure(tx, replace(own, state=state, revision=revision, at=now))
@@ -271,7 +274,8 @@ class Flags:
             repo.save_standing(
                 tx, Standing(flag=own.flag, environment=own.environment, variant=serves, change_id=own.change_id)
             )
-        repo.save_effect(tx, key=key, flag=own.flag, change_id=own.change_id, act=state, at=now)
+        if key is not None:
+            repo.save_effect(tx, key=key, flag=own.flag, change_id=own.change_id, act=state, at=now)
         self._record(
             tx,
             own.flag,
@@ -285,6 +289,7 @@ class Flags:
                 "off_variant": own.off_variant,
                 "serves": serves,
                 "revision": revision,
+                **({} if instead is None else {"instead": instead}),
             },
         )
 

@@ -30,11 +30,12 @@ LEGAL: Final[Mapping[str, frozenset[Phase]]] = {
     "resume": frozenset({Phase.ROLLING_OUT}),
     "promote": frozenset({Phase.ROLLING_OUT}),
     "abort": _MOVING | _BEFORE | {Phase.ROLLBACK_FAILED},
-    "rollback": _MOVING | {Phase.COMPLETED, Phase.ROLLBACK_FAILED},
+    "rollback": _MOVING | {Phase.COMPLETED, Phase.ROLLBACK_FAILED, Phase.REVIEWING},
     "retry": frozenset({Phase.ROLLBACK_FAILED, Phase.REVIEWING}),
     "mitigated": frozenset({Phase.ROLLBACK_FAILED}),
 }
-"""Which order is possible in which phase; a retry of what is being reviewed only where it was taken back."""
+"""Which order is possible in which phase. Of what is being reviewed only this: a retry of what was taken back, and a
+rollback of what was mitigated because its rollback had failed."""
 NEEDS_REASON: Final = frozenset({"promote", "mitigated"})
 TAKES_BACK: Final = frozenset({"abort", "rollback"})
 _ALREADY: Final = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.CANCELLED})
@@ -232,12 +233,10 @@ def _check(verb: str, change: Change) -> None:
 
 def possible_orders(change: Change) -> list[str]:
     """Return the orders that are possible of a change now."""
-    taken_back = change.outcome == Phase.ROLLED_BACK.words
-    return [
-        verb
-        for verb, phases in LEGAL.items()
-        if change.phase in phases and (change.phase is not Phase.REVIEWING or taken_back)
-    ]
+    if change.phase is Phase.REVIEWING:
+        after = {Phase.ROLLED_BACK.words: ["retry"], Phase.ROLLBACK_FAILED.words: ["rollback"]}
+        return list(after.get(change.outcome or "", []))
+    return [verb for verb, phases in LEGAL.items() if change.phase in phases]
 
 
 def _stored(run: bytes) -> Mapping[str, Mapping[str, Any]]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from airboss.act.flags import Flags, FlagState
+from sqlalchemy import Connection
+
+from airboss.act.flags import Flags, FlagState, held_by
 from airboss.act.targets.model import Baseline, Exposure, Observation, UnitRef
 from airboss.kernel.clock import Clock
-from airboss.kernel.errors import Refused
 from airboss.people.access import SYSTEM
 from airboss.records.store import Store
 
 
 class FlagTarget:
-    """Moves who gets the new side of a flag. What it observes is what the flag service answers with."""
+    """Moves who gets the new side of a flag. What it observes is what the flag service answers with.
 
-    def __init__(self, store: Store, flags: Flags, *, clock: Clock) -> None:
+    `over` says of a change whether nothing of it is steered any more. One whose rollback failed and was mitigated by
+    hand leaves its ramp standing; the next change of the flag ends that with its own first exposure.
+    """
+
+    def __init__(self, store: Store, flags: Flags, *, clock: Clock, over: Callable[[Connection, str], bool]) -> None:
+        self._over = over
         self._store = store
         self._flags = flags
         self._clock = clock
@@ -27,18 +34,15 @@ class FlagTarget:
         """
         state = await self._state(unit)
         holder = await asyncio.to_thread(self._holder, unit)
-        if holder is not None and holder != unit.change_id:
-            raise Refused(
-                f"flag {state.flag} is being ramped in {unit.environment} by change {holder}",
-                code="flag-ramped",
-                way_out=f"wait for {holder}, or abort it",
-            )
+        if holder is not None and not await asyncio.to_thread(self._left, holder):
+            raise held_by(state.flag, unit.environment, holder)
         return Baseline(new_percent=0.0, digest=state.digest, detail={"variant": unit.params["old"]})
 
     async def apply(self, unit: UnitRef, exposure: Exposure, *, key: str) -> None:
         """Bring the new side to a share of people. Raises Refused where another change holds the ramp."""
 
         def act() -> FlagState:
+            holder = self._holder(unit)
             return self._flags.set_exposure(
                 unit.params["name"],
                 unit.change_id,
@@ -49,6 +53,7 @@ class FlagTarget:
                 actor=SYSTEM,
                 environment=unit.environment,
                 attempt=unit.attempt,
+                after=holder if holder is not None and self._left(holder) else None,
             )
 
         await asyncio.to_thread(act)
@@ -85,9 +90,14 @@ class FlagTarget:
         await asyncio.to_thread(act)
 
     def _holder(self, unit: UnitRef) -> str | None:
+        """Return which other change holds the ramp."""
         with self._store.read() as connection:
             active = self._flags.get(connection, unit.params["name"]).active(unit.environment)
-        return None if active is None else active.change_id
+        return None if active is None or active.change_id == unit.change_id else active.change_id
+
+    def _left(self, holder: str) -> bool:
+        with self._store.read() as connection:
+            return self._over(connection, holder)
 
     async def _state(self, unit: UnitRef) -> FlagState:
         def read() -> FlagState:
