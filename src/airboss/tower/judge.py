@@ -6,6 +6,7 @@ follows from them. Nothing here decides: it gathers answers for the rules.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -43,6 +44,8 @@ BETA: Final = 0.05
 DATA_WINDOW: Final = timedelta(seconds=30)
 COVERAGE_WINDOW: Final = timedelta(minutes=15)
 STATE_FORMAT: Final = 1
+
+log = logging.getLogger("airboss.tower")
 
 
 class Objective(Protocol):
@@ -94,7 +97,11 @@ class Judge:
         new: Judgement | None = None
         canary = [gate for gate in asked if gate.kind == "canary"]
         if canary:
-            found, new = self._canary(scene, plan, run, exposing, unit, canary)
+            try:
+                found, new = self._canary(scene, plan, run, exposing, unit, canary)
+            except Exception as bug:
+                log.exception("the analysis of change %s broke", scene.change.id)
+                found = [_broken(gate, bug) for gate in canary]
             answers += found
         exposed = scene.now - (run.started_at or since)
         answers += [self._other(gate, unit, since, exposed, scene.now) for gate in asked if gate.kind != "canary"]
@@ -178,6 +185,9 @@ class Judge:
         except AirbossError as fault:
             sentence = f"could not be asked: {fault.detail}"
             return Answer(gate=gate.id, kind=gate.kind, outcome="error", sentence=sentence)
+        except Exception as bug:
+            log.exception("gate %s broke", gate.id)
+            return _broken(gate, bug)
 
     def _data(self, gate: Gate, unit: Unit, since: datetime, now: datetime) -> Answer:
         newest = self._telemetry.freshness(unit.service, unit.environment, now=now)
@@ -212,6 +222,12 @@ class Judge:
             return
         evidence: Mapping[str, Any] = {**judged.new.evidence, "answers": [answer.stored() for answer in judged.answers]}
         repo.save_judgement(tx, change.id, change.attempt, replace(judged.new, evidence=evidence), now)
+
+
+def _broken(gate: Gate, bug: Exception) -> Answer:
+    """Answer for a gate whose judging broke: an error, so that it holds the step and silences no other gate."""
+    sentence = f"{gate.id} could not be judged: {type(bug).__name__}; the server's log says more"
+    return Answer(gate=gate.id, kind=gate.kind, outcome="error", sentence=sentence)
 
 
 def as_block(sealed: SealedBlock, share: float) -> Block:

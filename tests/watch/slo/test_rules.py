@@ -272,9 +272,11 @@ def test_a_gate_listens_to_every_pair_of_windows(
 
 
 def test_the_slower_pairs_of_a_gate_keep_the_proportions_of_its_bound() -> None:
-    """Half the bound for an hour is half of it for every pair; without another bound it is the Workbook's table."""
+    """Half the bound for an hour is half of it for every pair, but no pair burns while the budget lasts; without another
+    bound it is the Workbook's table.
+    """
     assert rules_of_gate(14.4) == RULES_30D
-    assert [round(rule.factor, 6) for rule in rules_of_gate(7.2)] == [7.2, 3.0, 1.5, 0.5]
+    assert [round(rule.factor, 6) for rule in rules_of_gate(7.2)] == [7.2, 3.0, 1.5, 1.0]
     assert [(span(rule.long), span(rule.short), rule.severity) for rule in RULES_30D] == [
         ("1h", "5m", "page"),
         ("6h", "30m", "page"),

@@ -125,8 +125,11 @@ def rules_for(window: timedelta) -> tuple[BurnRule, ...]:
 
 
 def rules_of_gate(above: float) -> tuple[BurnRule, ...]:
-    """Return the burn rules of a gate: the pair of one hour at `above`, the slower ones in the Workbook's proportions."""
-    return tuple(replace(rule, factor=rule.factor * (above / FAST.factor)) for rule in RULES_30D)
+    """Return the burn rules of a gate: the pair of one hour at `above`, the slower ones in the Workbook's proportions,
+    but never below 1, at which the budget just lasts.
+    """
+    slower = (replace(rule, factor=max(1.0, rule.factor * above / FAST.factor)) for rule in RULES_30D[1:])
+    return (replace(FAST, factor=above), *slower)
 
 
 def unite(answers: Sequence[tuple[BurnRule, BurnAnswer]], exposed: timedelta) -> tuple[BurnAnswer, Answer]:
