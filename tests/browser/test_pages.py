@@ -84,8 +84,8 @@ def test_deciding_by_keyboard_never_decides_by_one_key(page: Page, address: str)
 def test_a_copied_id_is_the_id(page: Page, address: str) -> None:
     """A press on the ID puts it into the clipboard."""
     page.goto(f"{address}/rolling")
-    page.locator(".id").click()
-    expect(page.locator(".id")).to_have_text("Copied")
+    page.locator(".crumbs .id").click()
+    expect(page.locator(".crumbs .id")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == samples.ID
 
 

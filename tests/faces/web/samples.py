@@ -13,13 +13,16 @@ from airboss.faces.web.views import (
     ChangePage,
     ChangeRow,
     ChangesPage,
+    Decision,
     Entry,
     ErrorPage,
     Gate,
     PlotData,
+    Reason,
     Shell,
     SignInPage,
     Step,
+    Trace,
 )
 
 NOW = datetime(2026, 11, 23, 14, 12, 40, tzinfo=UTC)
@@ -183,19 +186,41 @@ def approval(*, mine: bool) -> Approval:
                 "comment": "watched the last one, fine",
             },
         ],
-        "facts": [
-            ("What it can hurt", "50 % of customers of pay; 0.05 % of all requests at most before it is taken back"),
-            ("How it goes back", "Flag back to off, about 3 seconds; no data is touched"),
-            ("Why it is risky", "Touches pay, an important service, and more than 5 % of customers"),
-            ("What is left of the budget", "pay-availability: 71 % left, burning at 0.8 of what it may"),
-            ("Who wrote it", "dev-a asked for it and wrote the payload; neither may approve"),
-            ("What is missing", "Nothing: evidence is complete"),
+        "weighed": [
+            {
+                "label": "Why it is risky",
+                "words": "Medium risk, score 20.",
+                "lines": [
+                    {
+                        "text": "Touches pay, an important service, and more than 5 % of customers.",
+                        "rule": "IMPORTANT-AND-WIDE",
+                        "read": "services[0].tier = important, users_percent = 50",
+                    }
+                ],
+                "wide": True,
+            },
+            {"label": "What it can hurt", "words": "50 % of customers of pay; 0.05 % of all requests at most."},
+            {
+                "label": "What is left of the budget",
+                "words": "pay-availability: 71 % left, burning at 0.8 of what it may",
+            },
+            {"label": "How it goes back", "words": "Flag back to off, about 3 seconds; no data is touched"},
+            {"label": "Who wrote it", "words": "dev-a asked for it and wrote the payload; neither may approve"},
+            {"label": "What is missing", "words": "1 of payments-leads (dev-b)."},
+            {
+                "label": "What else is going on",
+                "words": "Another change moves beside it.",
+                "lines": [{"text": "Larger tills: it changes pay too", "href": "/changes/chg_01"}],
+            },
         ],
+        "changed": [],
+        "asides": [],
         "actions": [],
         "due_at": NOW + timedelta(hours=3),
     }
     if mine:
-        page["since_last_look"] = "nothing changed"
+        page["changed"] = [{"field": "plan.stages[0].steps[1].percent", "was": "5", "now": "10"}]
+        page["stale"] = "Plan changed after somebody had approved."
         comment = {
             "name": "comment",
             "label": "Reason",
@@ -207,7 +232,53 @@ def approval(*, mine: bool) -> Approval:
             action("approve", "Approve", "primary", key="a", fields=[comment], hidden={"seen": DIGEST}),
             action("reject", "Reject", "danger", key="r", fields=[comment], hidden={"seen": DIGEST}),
         ]
+        page["asides"] = [action("comment", "Only comment", fields=[comment], hidden={"seen": DIGEST})]
     return page
+
+
+def decision(tone: Any, word: str, *, stands: bool = False) -> Decision:
+    spoke: Reason = {
+        "rule": "LIGHT-BEHIND-FLAG",
+        "effect": "clears it",
+        "message": "Small, reversible and behind a flag.",
+        "read": [("users_percent", "5"), ("reversible", "yes"), ("ci.green", "yes")],
+    }
+    return {
+        "state": {"tone": tone, "word": word},
+        "id": "dec_01kq3z8x5wf6vtd0c1m2n3p4q5",
+        "at": before(minutes=3),
+        "summary": "Low risk, score 10, at approve.",
+        "stands": [
+            {
+                "kind": "Refused",
+                "state": {"tone": "harmed", "word": "refused"},
+                "why": "The error budget is spent.",
+                "clears": "Label it reliability if it is one, or wait.",
+                "rules": ["BUDGET-EMPTY"],
+                "facts": [("slo.budget_left", "-0.04", "above 0")],
+                "now": "Waits for 1 of payments-leads.",
+                "command": f"airboss change evidence {ID} --type ci --green --source URL",
+            }
+        ]
+        if stands
+        else [],
+        "spoke": [spoke],
+        "silent": [{**spoke, "rule": "FREEZE", "message": "Its condition does not hold.", "read": []}],
+        "notes": ["Other rules are in force by now; it is judged again at the next look."] if stands else [],
+        "bundle": DIGEST,
+        "earlier": [("allowed at submit", before(minutes=4))],
+    }
+
+
+def trace(word: str, tone: Any) -> Trace:
+    return {
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "span": "POST /checkout",
+        "state": {"tone": tone, "word": word},
+        "duration": "1240 ms",
+        "at": before(seconds=20),
+        "told": "step 2, checkout in production",
+    }
 
 
 def rolling() -> ChangePage:
@@ -253,6 +324,8 @@ def rolling() -> ChangePage:
                 "name": "checkout-errors",
                 "title": "Requests that fail, checkout-errors",
                 "caption": "Canary 0.24 % (0.05 to 1.32 %), baseline 0.21 %, bound 1.2 %.",
+                "evidence": "Harm 1 : 12, convicted at 200 : 1; harmless 8 : 1, passes at 100 : 1.",
+                "needs": "Still needed to call it harmless: 1,240 users, 124 of them exposed.",
                 "data": f"{HREF}/plots/checkout-errors.json",
                 "table": {
                     "columns": ["Time (UTC)", "Canary", "may truly be", "Baseline", "Bound"],
@@ -267,15 +340,20 @@ def rolling() -> ChangePage:
             "tier": "low",
             "score": 10,
             "decided": "Flows without a person",
-            "reasons": [
-                {
-                    "rule": "LIGHT-BEHIND-FLAG",
-                    "effect": "clears it",
-                    "message": "small, reversible and behind a flag",
-                    "read": [("users_percent", "5"), ("reversible", "yes"), ("ci.green", "yes")],
-                }
-            ],
         },
+        "decision": decision("well", "allowed"),
+        "evidence": [
+            {
+                "type": "ci",
+                "state": {"tone": "well", "word": "green"},
+                "source": "https://ci.example.com/builds/812",
+                "href": "https://ci.example.com/builds/812",
+                "at": before(minutes=6),
+                "digest": DIGEST,
+            }
+        ],
+        "traces": [("Canary", [trace("failed", "harmed"), trace("slow", "waiting")]), ("Baseline", [])],
+        "forecast": "",
         "approval": None,
         "objectives": [
             {
@@ -332,21 +410,20 @@ def waiting_for_me() -> ChangePage:
         "tier": "medium",
         "score": 45,
         "decided": "Waits for one of payments-leads",
-        "reasons": [
-            {
-                "rule": "IMPORTANT-AND-WIDE",
-                "effect": "medium tier",
-                "message": "touches pay and 50 % of users",
-                "read": [("tier", "important"), ("users_percent", "50")],
-            },
-            {
-                "rule": "MEDIUM-NEEDS-LEAD",
-                "effect": "needs an approval",
-                "message": "medium-risk changes need a lead of the owning team",
-                "read": [("risk.tier", "medium")],
-            },
-        ],
     }
+    page["decision"] = decision("waiting", "waits", stands=True)
+    page["evidence"] = [
+        {
+            "type": "staging",
+            "state": {"tone": "waiting", "word": "missing"},
+            "source": "Policy asks for it, and nobody sent it yet.",
+            "href": None,
+            "at": None,
+            "command": f"airboss change evidence {ID} --type staging --green --source URL",
+        }
+    ]
+    page["traces"] = []
+    page["forecast"] = "The planner: at 40 requests a second, 1 → 10 → 50 → 100 %, about 60 s if it is harmless."
     return page
 
 
@@ -556,6 +633,11 @@ def plot_data() -> PlotData:
             None if value is None else round(value + 4 * math.exp(-number / 25), 4)
             for number, value in enumerate(canary)
         ],
+        "harm": [None if value is None else round(-0.02 * number, 3) for number, value in enumerate(canary)],
+        "safe": [None if value is None else round(0.028 * number - 0.5, 3) for number, value in enumerate(canary)],
+        "harm_at": 2.3,
+        "safe_at": 2.0,
+        "needed": [None if value is None else max(0, 4000 - 40 * number) for number, value in enumerate(canary)],
         "margin": [5.0 if number < 35 else 1.2 for number in range(count)],
         "marks": [{"t": start + 6, "label": "1 %"}, {"t": start + 70, "label": "10 %"}],
         "verdicts": [{"from": start + 60, "to": start + 70, "tone": "well"}],

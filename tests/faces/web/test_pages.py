@@ -94,8 +94,11 @@ def test_what_people_write_is_never_markup(renderer: Renderer) -> None:
     page = samples.waiting_for_me()
     page.update(title=evil, why=evil, owner=evil, requester=evil, way_back=evil, services=[evil])
     page["timeline"][0].update(text=evil, detail=evil, raw=evil, actor=evil)
-    page["risk"]["reasons"][0].update(message=evil, rule=evil)
-    page["approval"]["facts"] = [(evil, evil)]
+    page["decision"]["spoke"][0].update(message=evil, rule=evil, read=[(evil, evil)])
+    page["decision"]["stands"][0].update(why=evil, clears=evil, now=evil, facts=[(evil, evil, evil)])
+    page["approval"]["weighed"][0].update(label=evil, words=evil, lines=[{"text": evil, "rule": evil, "read": evil}])
+    page["approval"]["changed"] = [{"field": evil, "was": evil, "now": evil}]
+    page["evidence"] = [{**page["evidence"][0], "source": evil, "type": evil}]
     page["approval"]["actions"][0]["hidden"] = {"seen": evil}
     html = renderer.page("change", page)
     assert "<img" not in html
@@ -116,7 +119,7 @@ def test_live_parts_name_the_parts_they_replace(renderer: Renderer) -> None:
     """What a live page fetches again replaces parts that the page has, each whole."""
     page = _read(renderer.page("change", samples.rolling()))
     live = renderer.page("live", samples.taken_back())
-    assert live.count('hx-swap-oob="true"') == 6
+    assert live.count('hx-swap-oob="true"') == 8
     assert _read(live).faults == []
     for part in ("head", "decide", "rollout", "review", "timeline", "aside"):
         assert part in page.ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 
 import httpx
@@ -14,6 +15,7 @@ from airboss.changes import Create
 from airboss.faces.api import create_app
 from airboss.faces.reads import Wanted, search_view
 from airboss.faces.web import error_page, routes
+from airboss.faces.web.plots import times
 from airboss.records.audit import verify_pack
 
 BASE = "http://127.0.0.1:8700"
@@ -240,7 +242,9 @@ def test_a_watched_ramp_has_its_course(world: World) -> None:
     assert world.run(400, until=lambda: world.phase(ramped) in ("verifying", "completed", "closed"))
     own = client(world)
     data = own.get(f"/changes/{ramped}/plots/canary:checkout-errors.json").json()
-    lengths = {len(data[name]) for name in ("t", "canary", "baseline", "low", "high", "margin")}
+    lengths = {
+        len(data[name]) for name in ("t", "canary", "baseline", "low", "high", "margin", "harm", "safe", "needed")
+    }
     assert len(lengths) == 1
     assert data["t"] == sorted(data["t"])
     assert [mark["label"] for mark in data["marks"]] == ["1 %", "10 %", "50 %", "100 %"]
@@ -252,13 +256,19 @@ def test_a_watched_ramp_has_its_course(world: World) -> None:
     first = [at for at, t in enumerate(data["t"]) if t < data["marks"][1]["t"] and data["canary"][at] is not None][-1]
     assert data["canary"][first] == pytest.approx(100 * told["canary_rate"], abs=1e-4)
     assert data["margin"][first] == pytest.approx(100 * told["ceiling"], abs=1e-4)
-    _evidence_of(own, ramped)
+    course = _evidence_of(own, ramped)
+    last = max(at for at, value in enumerate(data["safe"]) if value is not None)
+    assert 10 ** data["safe"][last] == pytest.approx(math.exp(course["log_e_safe"][last]), rel=0.01)
+    assert max(value for value in data["harm"] if value is not None) < data["harm_at"]
+    assert data["needed"] == course["needed_total"]
     page = own.get(f"/changes/{ramped}").text
     assert "The same numbers as a table" in page
+    assert "Evidence, on a scale of powers of ten" in page
+    assert times(course["log_e_safe"][last]) in page
     assert own.get(f"/changes/{ramped}/plots/canary:nothing.json").status_code == 404
 
 
-def _evidence_of(own: Client, ramped: str) -> None:
+def _evidence_of(own: Client, ramped: str) -> dict:
     course = own.get(f"/api/v1/changes/{ramped}/course?gate=canary:checkout-errors").json()
     columns = ("canary", "log_e_harm", "log_e_safe", "log_e_together", "needed_total", "needed_canary", "outcome")
     assert {len(course[name]) for name in columns} == {len(course["t"])}
@@ -272,6 +282,7 @@ def _evidence_of(own: Client, ramped: str) -> None:
     assert {one["step"] for one in again["verdicts"]} >= {1, 2, 3}
     assert all(one["told"]["canary_seen"] == one["again"]["canary_seen"] > 0 for one in again["verdicts"])
     assert own.get(f"/api/v1/changes/{ramped}/course?gate=canary:nothing").status_code == 404
+    return course
 
 
 def test_the_record_of_a_change_verifies_by_itself(world: World, change: str) -> None:

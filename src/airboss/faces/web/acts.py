@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from airboss.decide.approvals import Verdict
 from airboss.faces.web.render import percent
 from airboss.faces.web.views import Action, Field
 from airboss.people.access import Action as Act
@@ -129,35 +130,37 @@ def _back_words(rollout: View) -> str:
     return f"{', '.join(there) or 'Everything'} goes back to {to} at once, whatever the gates say. This change ends with it."
 
 
-def votes(view: View, href: str) -> list[Action]:
-    """Return what a voter may say. All three share the one comment."""
+def votes(view: View, href: str, actor: Actor) -> tuple[list[Action], list[Action]]:
+    """Return what a reader may say while people are asked: what decides, and what does not. All share the one reason."""
     found = view["approval"]
-    if found is None or not found["may_vote"] or found["outcome"] != "open":
-        return []
-    comment: Field = {
+    if found is None or found["outcome"] != "open" or view["phase"] != "awaiting_approval":
+        return [], []
+    hidden = {"seen": found["seen"]}
+    why: Field = {
         "name": "comment",
-        "label": "Comment",
+        "label": "Reason",
         "required": False,
         "rows": 2,
-        "hint": "Kept with your decision. A rejection and a question need one.",
+        "hint": "Kept in the record with your word. To reject, to ask or to comment takes one.",
     }
-    hidden = {"seen": found["seen"]}
 
-    def vote(verdict: str, label: str, look: str, **more: Any) -> Action:
-        made: Any = {
-            "name": verdict,
+    def vote(verdict: Verdict, label: str, look: Any, key: str | None = None) -> Action:
+        made: Action = {
+            "name": str(verdict),
             "label": label,
             "href": f"{href}/votes/{verdict}",
             "hidden": hidden,
             "look": look,
-            "fields": [comment],
-            **more,
+            "fields": [why],
         }
-        action: Action = made
-        return action
+        return made if key is None else {**made, "key": key}
 
-    return [
-        vote("approve", "Approve", "primary", key="a"),
-        vote("reject", "Reject", "danger", key="r"),
-        vote("ask", "Ask for changes", "plain"),
+    decide = [
+        vote(Verdict.APPROVE, "Approve", "primary", "a"),
+        vote(Verdict.REJECT, "Reject", "danger", "r"),
+        vote(Verdict.ASK, "Ask for changes", "plain"),
     ]
+    asides = [vote(Verdict.COMMENT, "Only comment", "plain")] if may(actor, Act.CHANGE_APPROVE) else []
+    if not found["may_vote"]:
+        return [], asides
+    return decide, [*asides, vote(Verdict.ABSTAIN, "Abstain", "plain")]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from airboss.faces.web import acts, deciding, gates, plots
+from airboss.faces.web import acts, deciding, explaining, gates, plots, weighing, worth
 from airboss.faces.web.render import percent
 from airboss.faces.web.standing import page_state
 from airboss.faces.web.views import ChangePage, Entry, ReviewCard, Running, Shell, Tone
@@ -40,6 +41,18 @@ _TONES: Final[Mapping[str, Tone]] = {
 _WORDS: Final = ("yes", "partly", "no", "none", "unknown")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class More:
+    """The read views a page has only where there is something to say.
+
+    `explained` from the first decision on, `weighs` while people are asked, `exemplars` from the start on.
+    """
+
+    explained: View | None = None
+    weighs: View | None = None
+    exemplars: View | None = None
+
+
 def change_page(
     view: View,
     facts: Sequence[View],
@@ -48,10 +61,12 @@ def change_page(
     shell: Shell,
     actor: Actor,
     forecast: Sequence[View],
+    more: More,
     live: str,
     whole: bool = False,
 ) -> ChangePage:
     """Return the page of a change. `courses` by canary gate; `live` the address of its events; `whole` shows every fact."""
+    decide, asides = acts.votes(view, f"/changes/{view['id']}", actor)
     now = shell["now"]
     href = f"/changes/{view['id']}"
     rollout, spec = view["rollout"], view["spec"]
@@ -80,10 +95,14 @@ def change_page(
         if rollout is not None
         else [],
         "risk": deciding.risk(view),
-        "approval": deciding.approval(view, forecast=forecast, actions=acts.votes(view, href)),
+        "decision": None if more.explained is None else explaining.decision(more.explained),
+        "evidence": worth.evidence(view),
+        "traces": [] if more.exemplars is None else worth.traces(more.exemplars),
+        "forecast": weighing.forecast(spec, forecast) if spec else "",
+        "approval": deciding.approval(view, more.weighs, forecast=forecast, actions=decide, asides=asides),
         "objectives": deciding.objectives(view),
         "running": _running(view, now),
-        "way_back": deciding.way_back(view),
+        "way_back": weighing.way_back(view),
         "links": _links(spec),
         "timeline": [_entry(fact, href) for fact in reversed(facts if whole else facts[-FACTS_MOST:])],
         "audit": f"{href}/evidence-pack",

@@ -1,4 +1,4 @@
-"""What an approver weighs: the risk and why, what it can hurt, the way back, who asks, what is missing."""
+"""Who decides: the risk, the seats of an approval, the objectives at stake."""
 
 from __future__ import annotations
 
@@ -6,24 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from airboss.faces.web import weighing
 from airboss.faces.web.render import percent
-from airboss.faces.web.views import Action, Approval, Objective, Reason, Risk, Seat, State
-from airboss.faces.web.words import about, listed, sentence, value_read
+from airboss.faces.web.views import Action, Approval, Objective, Risk, Seat, State
+from airboss.faces.web.words import listed, sentence
 from airboss.kernel.clock import parse_rfc3339
 
 View = Mapping[str, Any]
 
-_EFFECTS: Final = {
-    "deny": "refuses it",
-    "warn": "warns",
-    "add_risk": "adds risk",
-    "set_tier": "sets the tier",
-    "require_approval": "asks people",
-    "require_evidence": "asks for evidence",
-    "obligate": "obliges",
-    "auto_approve": "clears it",
-    "schedule": "says when",
-}
 _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "open": ("waiting", "not decided"),
     "approved": ("well", "approved"),
@@ -43,28 +33,11 @@ def risk(view: View) -> Risk | None:
     decision = view["decision"]
     if decision is None:
         return None
-    denying = {denial["rule"] for denial in decision["denials"]}
-    reasons = [_reason({**denial, "effect": "deny"}) for denial in decision["denials"]]
-    reasons += [_reason(rule) for rule in decision["fired"] if rule["rule"] not in denying]
     return {
         "tier": decision["tier"],
         "score": decision["score"],
         "decided": _decided(view, decision),
-        "reasons": reasons,
     }
-
-
-def _reason(rule: View) -> Reason:
-    return {
-        "rule": rule["rule"] or "policy",
-        "effect": _EFFECTS.get(rule["effect"], rule["effect"].replace("_", " ")),
-        "message": sentence(rule["message"] or rule["rule"] or ""),
-        "read": [(_field(name), value_read(value)) for name, value in sorted(rule["read"].items())],
-    }
-
-
-def _field(name: str) -> str:
-    return name.removeprefix("change.").removeprefix("impact.")
 
 
 def _decided(view: View, decision: View) -> str:
@@ -83,8 +56,10 @@ def _decided(view: View, decision: View) -> str:
     return "Cleared by people." if people else "Policy clears it without a person."
 
 
-def approval(view: View, *, forecast: Sequence[View], actions: list[Action]) -> Approval | None:
-    """Return the card that decides, or None where nobody was ever asked."""
+def approval(
+    view: View, weighs: View | None, *, forecast: Sequence[View], actions: list[Action], asides: list[Action]
+) -> Approval | None:
+    """Return who is asked, or None where nobody was ever asked. `weighs` is the approver's view while they are."""
     found = view["approval"]
     if found is None:
         return None
@@ -109,107 +84,21 @@ def approval(view: View, *, forecast: Sequence[View], actions: list[Action]) -> 
         for _ in range(missing["count"])
     ]
     state: State = {"tone": tone, "word": word, "sentence": f"May “{view['title']}” go out?"}
-    card: Approval = {"state": state, "seats": seats, "facts": facts(view, forecast), "actions": actions}
+    card: Approval = {
+        "state": state,
+        "seats": seats,
+        "weighed": [] if weighs is None else weighing.weighed(view, weighs, forecast),
+        "changed": [] if weighs is None else weighing.changed_since(weighs),
+        "actions": actions,
+        "asides": asides,
+    }
     changed = sorted({section for vote in found["votes"] for section in vote["stale"]})
     if changed:
-        card["since_last_look"] = (
-            f"{listed([one.replace('_', ' ') for one in changed])} changed after somebody approved"
-        )
+        words = listed([one.replace("_", " ") for one in changed])
+        card["stale"] = f"{sentence(words)[:-1]} changed after somebody had approved."
     if found["outcome"] == "open":
         card["due_at"] = parse_rfc3339(found["expires_at"])
     return card
-
-
-def facts(view: View, forecast: Sequence[View]) -> list[tuple[str, str]]:
-    """Return what an approver weighs, as (label, sentence)."""
-    spec = view["spec"]
-    found = [
-        ("What it can hurt", _blast(view)),
-        ("How it goes out", _course(spec, forecast)),
-        ("How it goes back", way_back(view)),
-        ("Why it is risky", _why_risky(view)),
-        ("What is left of the budget", _budget(view)),
-        ("Who wrote it", _authors(view)),
-        ("What is known", _evidence(view)),
-    ]
-    findings = [one["message"] for one in view["findings"] if one["severity"] != "info"]
-    notes = [one["message"] for one in view["findings"] if one["severity"] == "info"]
-    if findings:
-        found.append(("Watch out", " ".join(sentence(text) for text in findings)))
-    if notes:
-        found.append(("What the inspectors saw", " ".join(sentence(text) for text in notes)))
-    return [(label, text) for label, text in found if text]
-
-
-def _blast(view: View) -> str:
-    spec = view["spec"]
-    impact = spec["intent"]["impact"]
-    who = f"{percent(impact['users_percent'])} of the users" if impact.get("users_percent") is not None else "Users"
-    told = f"{who} of {listed(view['services'])} in {listed(view['environments'])}"
-    if spec["plan"].get("allowance_share"):
-        told += f"; a step may at most spoil {percent(spec['plan']['allowance_share'] * 100)} of all requests"
-    return sentence(told)
-
-
-def _course(spec: View, forecast: Sequence[View]) -> str:
-    steps = [step for stage in spec["plan"]["stages"] for step in stage["steps"]]
-    shares = [f"{step['percent']:g}" for step in steps if step["step"] == "expose"]
-    told = f"{' → '.join(shares)} %"
-    seconds = [one["seconds"] for one in forecast]
-    if seconds and all(one is not None for one in seconds):
-        least = sum(step["least_s"] for step in steps if step["step"] == "expose")
-        told += f", about {about(max(sum(seconds), least))} at this traffic if it is harmless"
-    elif forecast:
-        told += "; at this traffic not every step gathers its evidence in time"
-    return sentence(told)
-
-
-def way_back(view: View) -> str:
-    """Return how a change goes back, in a sentence."""
-    spec = view["spec"]
-    if spec is None:
-        return "Settled when it is submitted."
-    back = spec["way_back"].get("rollback")
-    told = sentence(back["plan"]) if back is not None else "There is none; a mitigation stands in its place."
-    impact = spec["intent"]["impact"]
-    data = {"none": "No data is touched.", None: ""}.get(impact.get("data"), f"Data: {impact.get('data')}.")
-    return f"{told} {data}".strip()
-
-
-def _why_risky(view: View) -> str:
-    decision = view["decision"]
-    if decision is None:
-        return ""
-    said = [one["message"] for one in decision["fired"] if one["effect"] in ("set_tier", "add_risk")]
-    return f"{decision['tier'].capitalize()} risk: {listed(said) or 'no rule adds to it'}."
-
-
-def _budget(view: View) -> str:
-    told = [
-        f"{percent(round(one['budget_left'] * 100, 1))} of {one['name']}, which burns at {one['burn']:.1g} of what it may"
-        if one["known"]
-        else f"not known for {one['name']}, nobody counted yet"
-        for one in view["objectives"]
-    ]
-    return sentence("; ".join(told)) if told else "No objective stands over these services."
-
-
-def _authors(view: View) -> str:
-    authors = list(dict.fromkeys([view["requester"], *view["authors"]]))
-    verb = "wrote it and may not approve it" if len(authors) == 1 else "wrote it; none of them may approve it"
-    return f"{listed(authors)} {verb}."
-
-
-def _evidence(view: View) -> str:
-    told = [f"{one['type']} is {'green' if one['green'] else 'red'} ({one['source']})" for one in view["evidence"]]
-    asked = [
-        one.get("type", "")
-        for one in (view["decision"] or {"requirements": {"evidence": []}})["requirements"]["evidence"]
-    ]
-    missing = [name for name in asked if name and name not in {one["type"] for one in view["evidence"]}]
-    if missing:
-        told.append(f"{listed(missing)} evidence is missing")
-    return sentence("; ".join(told)) if told else "No test result was sent with it."
 
 
 def objectives(view: View) -> list[Objective]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import TypeAlias
@@ -11,21 +12,25 @@ from starlette.responses import JSONResponse, Response
 from airboss.changes import Phase
 from airboss.faces.reads import (
     Courses,
+    approver_view,
     canary_gates,
     change_view,
     course_view,
+    exemplars_view,
+    explanation_view,
     facts_view,
     forecast_view,
     proof_view,
     waiting_for,
 )
-from airboss.faces.web.change_page import change_page
+from airboss.faces.web.change_page import More, change_page
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.plots import plot_data
 from airboss.faces.web.render import SECURITY_HEADERS
 from airboss.faces.web.views import ChangePage
 from airboss.faces.web.visits import Visit
 from airboss.kernel.clock import parse_rfc3339
+from airboss.kernel.errors import AirbossError
 from airboss.people.access import Action, require
 from airboss.records.audit import evidence
 
@@ -46,8 +51,14 @@ class Reading:
         self._live = live
 
     def change(self, visit: Visit) -> Response:
-        """Show one change. Some twenty queries, whatever its size, and the telemetry's."""
-        return self._frame.page(visit, "change", self._change_page(visit))
+        """Show one change, and remember that the reader looked. At most a hundred or so queries, whatever its size, and the
+        telemetry's.
+        """
+        page = self._change_page(visit)
+        if page["approval"] is not None and page["approval"]["weighed"]:
+            with contextlib.suppress(AirbossError):  # somebody reads it even where nothing can be written
+                self._frame.house.approvals.looked(page["id"], visit.actor)
+        return self._frame.page(visit, "change", page)
 
     def change_live(self, visit: Visit) -> Response:
         """Show the parts of a change that move."""
@@ -60,6 +71,13 @@ class Reading:
             view = change_view(house, connection, change, visit.actor)
             facts = facts_view(house, connection, change.id)
             asked = waiting_for(house, connection, visit.actor)
+            explained = explanation_view(house, connection, change, visit.actor) if view["decision"] else None
+            weighs = (
+                approver_view(house, connection, change, visit.actor)
+                if change.phase is Phase.AWAITING_APPROVAL
+                else None
+            )
+        begun = view["rollout"] is not None and view["rollout"]["started_at"] is not None
         courses = {
             gate.id: course_view(house, change, gate.id, courses=_courses(visit), told=facts, now=now)
             for gate in canary_gates(change)
@@ -72,6 +90,7 @@ class Reading:
             shell=self._frame.shell(visit, waiting=len(asked)),
             actor=visit.actor,
             forecast=forecast_view(house, change) if before else [],
+            more=More(explained=explained, weighs=weighs, exemplars=exemplars_view(house, change) if begun else None),
             live=self._live(change.id),
             whole="all" in visit.query,
         )

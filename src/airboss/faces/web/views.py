@@ -205,6 +205,9 @@ class Plot(TypedDict):
     name: str
     title: str
     caption: str
+    evidence: str
+    """What the picture of the evidence says, in a sentence; empty where there is none yet."""
+    needs: str
     data: str
     table: PlotTable
 
@@ -213,7 +216,8 @@ class PlotData(TypedDict):
     """What a plot's address answers, as JSON. Lists of one length; times in Unix seconds; null where there was no data.
 
     `low` and `high` bound the canary's value at every moment at once (the confidence sequence; null beside a known canary
-    means not bounded); `margin` is what it may not exceed. `marks` are the change's steps; `verdicts` shade the time from which a verdict stood.
+    means not bounded); `margin` is what it may not exceed. `harm` and `safe` are the e-values as powers of ten (1.3 is 10^1.3),
+    `harm_at` and `safe_at` the powers at which harm is convicted and a step passes; `needed` are users still to come. `marks` are the change's steps; `verdicts` shade the time from which a verdict stood.
     """
 
     unit: str
@@ -224,6 +228,11 @@ class PlotData(TypedDict):
     low: list[float | None]
     high: list[float | None]
     margin: list[float | None]
+    harm: list[float | None]
+    safe: list[float | None]
+    harm_at: float | None
+    safe_at: float | None
+    needed: list[int | None]
     marks: list[dict[str, Any]]
     """{"t": Unix seconds, "label": "10 %"}"""
     verdicts: list[dict[str, Any]]
@@ -240,12 +249,69 @@ class Reason(TypedDict):
 
 
 class Risk(TypedDict):
-    """How risky the change is, and why. `decided` is the outcome in a sentence."""
+    """How risky the change is. `decided` is the outcome in a sentence; the rules stand with the decision."""
 
     tier: str
     score: int
     decided: str
-    reasons: list[Reason]
+
+
+class Stand(TypedDict):
+    """One thing in the way: why, what clears it, the rules that ask for it, and the facts as (name, is, must be).
+
+    `now` says how far it is where people are asked; `command` is what sends what is missing.
+    """
+
+    kind: str
+    state: State
+    why: str
+    clears: str
+    rules: list[str]
+    facts: list[tuple[str, str, str]]
+    now: NotRequired[str]
+    command: NotRequired[str]
+
+
+class Decision(TypedDict):
+    """A decision of policy explained: what stands in the way, the rules that spoke, and those that had no say."""
+
+    state: State
+    id: str
+    at: datetime
+    summary: str
+    stands: list[Stand]
+    spoke: list[Reason]
+    silent: list[Reason]
+    notes: list[str]
+    bundle: str
+    earlier: list[tuple[str, datetime]]
+    """(what it came to and at which point, when), the newest first"""
+
+
+class Line(TypedDict):
+    """One line below a thing that is weighed: a rule with the values it read, another change, a test result."""
+
+    text: str
+    href: NotRequired[str]
+    rule: NotRequired[str]
+    read: NotRequired[str]
+
+
+class Weighed(TypedDict):
+    """One thing an approver weighs; a `wide` one takes the whole width of the card."""
+
+    label: str
+    words: str
+    lines: NotRequired[list[Line]]
+    wide: NotRequired[bool]
+
+
+class Change(TypedDict):
+    """What is different from what the reader saw last: one field of the change."""
+
+    field: str
+    was: str
+    now: str
 
 
 class Seat(TypedDict):
@@ -259,17 +325,43 @@ class Seat(TypedDict):
 
 
 class Approval(TypedDict):
-    """The card that decides. `facts` are what an approver weighs, as (label, sentence): blast radius, the way back, who wrote
-    it, budget left, what is missing, what changed since the reader last looked. `actions` are approve and reject where the
-    reader may.
+    """Who is asked and, while they are, the card that decides. `weighed` is what an approver weighs; `changed` what is
+    different since the reader last looked. `actions` decide (approve, reject, ask), `asides` do not (comment, abstain); all
+    take the same reason, and only those the reader may take are there.
     """
 
     state: State
     seats: list[Seat]
-    facts: list[tuple[str, str]]
-    since_last_look: NotRequired[str]
+    weighed: list[Weighed]
+    changed: list[Change]
+    stale: NotRequired[str]
+    """What changed after somebody had approved."""
     actions: list[Action]
+    asides: list[Action]
     due_at: NotRequired[datetime]
+
+
+class Proof(TypedDict):
+    """One result a machine sent: where it can be looked up, what it is about. Missing ones have no time and a command."""
+
+    type: str
+    state: State
+    source: str
+    href: str | None
+    at: datetime | None
+    digest: NotRequired[str]
+    command: NotRequired[str]
+
+
+class Trace(TypedDict):
+    """A trace worth opening: `span` is the name, `told` time and step in words."""
+
+    trace_id: str
+    span: str
+    state: State
+    duration: str
+    at: datetime
+    told: str
 
 
 class Objective(TypedDict):
@@ -353,6 +445,12 @@ class ChangePage(TypedDict):
     steps: list[Step]
     plots: list[Plot]
     risk: Risk | None
+    decision: Decision | None
+    evidence: list[Proof]
+    traces: list[tuple[str, list[Trace]]]
+    """By arm, failed ones first."""
+    forecast: str
+    """How long it will take at this traffic, before it starts."""
     approval: Approval | None
     objectives: list[Objective]
     running: list[Running]

@@ -136,26 +136,72 @@
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-  function draw(holder, data) {
-    charts.get(holder)?.destroy();
-    holder.replaceChildren();
-    const out = holder.parentElement.querySelector(".read-out");
+  const outOf = (holder) => holder.nextElementSibling;
+  function listenTo(holder, told) {
+    const out = outOf(holder);
     const rest = out.dataset.rest ||= out.textContent;
+    return (u) => { out.textContent = u.cursor.idx == null || u.cursor.left < 0 ? rest : told(u.cursor.idx); };
+  }
+  // The change's steps stand as marks on the time axis of every plot.
+  function drawMarks(u, data, also) {
+    const { ctx } = u;
+    ctx.save();
+    ctx.font = `${12 * devicePixelRatio}px ` + getComputedStyle(document.body).fontFamily;
+    ctx.fillStyle = ink("--ink-soft"); ctx.strokeStyle = ink("--line-strong"); ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([]); ctx.textAlign = "left"; ctx.textBaseline = "alphabetic";
+    let free = 0;
+    for (const mark of data.marks) {
+      if (mark.t < u.scales.x.min || mark.t > u.scales.x.max) continue;
+      const x = Math.round(u.valToPos(mark.t, "x", true)) + 0.5;
+      ctx.beginPath(); ctx.moveTo(x, u.bbox.top - 16 * devicePixelRatio); ctx.lineTo(x, u.bbox.top + u.bbox.height); ctx.stroke();
+      if (x < free) continue;
+      const wide = ctx.measureText(mark.label).width + 12 * devicePixelRatio;
+      const room = x + wide <= u.bbox.left + u.bbox.width;
+      if (!room && x - wide < free) continue;
+      ctx.fillText(mark.label, room ? x + 4 * devicePixelRatio : x - wide + 8 * devicePixelRatio, u.bbox.top - 6 * devicePixelRatio);
+      free = x + (room ? wide : 0);
+    }
+    also?.(ctx);
+    ctx.restore();
+  }
+  function frame(holder, data, told) {
     const font = "12px " + getComputedStyle(document.body).fontFamily;
-    const soft = ink("--ink-soft"), line = ink("--line");
-    const seen = [...data.canary, ...data.baseline, ...data.margin].filter((value) => value != null);
-    const top = 1.2 * Math.max(...seen, 1e-6);
-    const axis = { font, stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false } };
+    const axis = { font, stroke: ink("--ink-soft"), grid: { stroke: ink("--line"), width: 1 }, ticks: { show: false } };
     const span = data.t.at(-1) - data.t[0];
-    const options = {
+    return {
+      axis,
       width: holder.clientWidth, height: holder.clientHeight, padding: [28, 8, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+      time: { ...axis, space: 80, size: 32, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000).slice(0, span > 1200 ? 5 : 8)) },
+      shade: (u) => {
+        for (const verdict of data.verdicts) {
+          const from = u.valToPos(Math.max(verdict.from, u.scales.x.min), "x", true);
+          const to = u.valToPos(Math.min(verdict.to ?? u.scales.x.max, u.scales.x.max), "x", true);
+          u.ctx.fillStyle = ink(`--${verdict.tone}`, 0.1);
+          u.ctx.fillRect(from, u.bbox.top, to - from, u.bbox.height);
+        }
+      },
+      setCursor: listenTo(holder, told),
+    };
+  }
+  function chart(holder, options, columns) {
+    charts.get(holder)?.destroy();
+    holder.replaceChildren();
+    charts.set(holder, new uPlot(options, columns, holder));
+  }
+
+  function drawBand(holder, data) {
+    const seen = [...data.canary, ...data.baseline, ...data.margin].filter((value) => value != null);
+    const top = 1.2 * Math.max(...seen, 1e-6);
+    const { axis, time, shade, setCursor, ...sizes } = frame(holder, data, (at) =>
+      `${clock.format(data.t[at] * 1000)} (${zone}) · canary ${words(data.canary[at], data.unit)}` +
+      between(data.low[at], data.high[at], data.unit) +
+      ` · baseline ${words(data.baseline[at], data.unit)} · must stay below ${words(data.margin[at], data.unit)}`);
+    const options = {
+      ...sizes,
       scales: { y: { range: [0, top] } },
-      axes: [
-        { ...axis, space: 80, size: 32, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000).slice(0, span > 1200 ? 5 : 8)) },
-        { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => words(tick, data.unit)) },
-      ],
+      axes: [time, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => words(tick, data.unit)) }],
       series: [
         {},
         { stroke: "transparent", points: { show: false } },
@@ -165,54 +211,77 @@
         { stroke: ink("--canary"), width: 2, points: { show: false } },
       ],
       bands: [{ series: [2, 1], fill: ink("--canary", 0.16) }],
-      hooks: {
-        drawClear: [(u) => {
-          for (const verdict of data.verdicts) {
-            const from = u.valToPos(Math.max(verdict.from, u.scales.x.min), "x", true);
-            const to = u.valToPos(Math.min(verdict.to ?? u.scales.x.max, u.scales.x.max), "x", true);
-            u.ctx.fillStyle = ink(`--${verdict.tone}`, 0.1);
-            u.ctx.fillRect(from, u.bbox.top, to - from, u.bbox.height);
-          }
-        }],
-        draw: [(u) => {
-          const { ctx } = u;
-          ctx.save();
-          ctx.font = `${12 * devicePixelRatio}px ` + getComputedStyle(document.body).fontFamily;
-          ctx.fillStyle = soft; ctx.strokeStyle = ink("--line-strong"); ctx.lineWidth = devicePixelRatio;
-          let free = 0;
-          for (const mark of data.marks) {
-            if (mark.t < u.scales.x.min || mark.t > u.scales.x.max) continue;
-            const x = Math.round(u.valToPos(mark.t, "x", true)) + 0.5;
-            ctx.beginPath(); ctx.moveTo(x, u.bbox.top - 16 * devicePixelRatio); ctx.lineTo(x, u.bbox.top + u.bbox.height); ctx.stroke();
-            if (x < free) continue;
-            ctx.fillText(mark.label, x + 4 * devicePixelRatio, u.bbox.top - 10 * devicePixelRatio);
-            free = x + ctx.measureText(mark.label).width + 12 * devicePixelRatio;
-          }
-          ctx.restore();
-        }],
-        setCursor: [(u) => {
-          const at = u.cursor.idx;
-          if (at == null || u.cursor.left < 0) { out.textContent = rest; return; }
-          out.textContent = `${clock.format(data.t[at] * 1000)} (${zone}) · canary ${words(data.canary[at], data.unit)}` +
-            between(data.low[at], data.high[at], data.unit) +
-            ` · baseline ${words(data.baseline[at], data.unit)} · must stay below ${words(data.margin[at], data.unit)}`;
-        }],
-      },
+      hooks: { drawClear: [shade], draw: [(u) => drawMarks(u, data)], setCursor: [setCursor] },
     };
     // A bound that is not known is no bound: the band reaches the edge.
     const low = data.low.map((value, at) => value ?? (data.canary[at] == null ? null : 0));
     const high = data.high.map((value, at) => data.canary[at] == null ? null : Math.min(value ?? top, top));
-    charts.set(holder, new uPlot(options, [data.t, low, high, data.margin, data.baseline, data.canary], holder));
+    chart(holder, options, [data.t, low, high, data.margin, data.baseline, data.canary]);
+  }
+
+  // The evidence: e-values as powers of ten against their bounds. 10² is a hundred to one.
+  const raised = (power) => String(power).replace(/[-0-9]/g, (sign) => sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign]);
+  const odds = (power) => {
+    if (power == null) return "–";
+    const size = Number((10 ** Math.min(Math.abs(power), 15)).toPrecision(2)).toLocaleString("en");
+    return power >= 0 ? `${size} : 1` : `1 : ${size}`;
+  };
+  function drawEvidence(holder, data) {
+    const least = -4, bounds = [data.harm_at, data.safe_at].filter((value) => value != null);
+    const top = 1.1 * Math.max(1, ...bounds, ...data.harm.map((value) => Math.min(value ?? 0, 8)));
+    const bottom = Math.max(least, Math.min(-1, ...data.harm.map((value) => value ?? 0), ...data.safe.map((value) => value ?? 0)));
+    const held = (values) => values.map((value) => value == null ? null : Math.min(Math.max(value, bottom), top));
+    const { axis, time, shade, setCursor, ...sizes } = frame(holder, data, (at) =>
+      `${clock.format(data.t[at] * 1000)} (${zone}) · harm ${odds(data.harm[at])} (convicted at ${odds(data.harm_at)})` +
+      ` · harmless ${odds(data.safe[at])} (passes at ${odds(data.safe_at)})` +
+      (data.needed[at] == null ? "" : ` · ${data.needed[at].toLocaleString("en")} users needed`));
+    const bound = (u, value, words) => (ctx) => {
+      if (value == null) return;
+      const y = Math.round(u.valToPos(value, "y", true)) + 0.5;
+      ctx.strokeStyle = ctx.fillStyle = ink("--ink-soft");
+      ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+      ctx.beginPath(); ctx.moveTo(u.bbox.left, y); ctx.lineTo(u.bbox.left + u.bbox.width, y); ctx.stroke();
+      ctx.textAlign = "right";
+      ctx.fillText(words, u.bbox.left + u.bbox.width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+    };
+    const options = {
+      ...sizes,
+      scales: { y: { range: [bottom, top + 0.2] } },
+      axes: [time, { ...axis, size: 64, space: 24, incrs: [1, 2, 3, 5, 10], values: (_, ticks) => ticks.map((tick) => `10${raised(tick)}`) }],
+      series: [
+        {},
+        { stroke: ink("--harmed"), width: 2, points: { show: false } },
+        { stroke: ink("--well"), width: 2, dash: [8, 3], points: { show: false } },
+      ],
+      hooks: {
+        drawClear: [shade],
+        draw: [(u) => drawMarks(u, data, (ctx) => {
+          const near = bounds.length === 2 && Math.abs(data.harm_at - data.safe_at) < 0.05;
+          if (near) { bound(u, data.harm_at, "harm is convicted, harmless passes")(ctx); return; }
+          bound(u, data.harm_at, "harm is convicted")(ctx);
+          bound(u, data.safe_at, "harmless passes")(ctx);
+        })],
+        setCursor: [setCursor],
+      },
+    };
+    chart(holder, options, [data.t, held(data.harm), held(data.safe)]);
   }
 
   async function drawPlots() {
     if (!window.uPlot) return;
+    const asked = new Map();
+    const numbers = async (address) => {
+      const answer = await fetch(address, { headers: { accept: "application/json" } });
+      if (!answer.ok) throw new Error(String(answer.status));
+      return answer.json();
+    };
     for (const holder of all("[data-plot]")) {
+      const address = holder.dataset.plot;
       try {
-        const answer = await fetch(holder.dataset.plot, { headers: { accept: "application/json" } });
-        if (!answer.ok) throw new Error(String(answer.status));
-        const data = await answer.json();
-        if (data.t.length) { holder.hidden = false; draw(holder, data); } else { holder.hidden = true; }
+        if (!asked.has(address)) asked.set(address, numbers(address));
+        const data = await asked.get(address);
+        holder.hidden = !data.t.length;
+        if (data.t.length) (holder.dataset.of === "evidence" ? drawEvidence : drawBand)(holder, data);
       } catch {
         if (!charts.has(holder)) holder.hidden = true;  // the table has the same numbers
       }
