@@ -9,7 +9,9 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.special import zeta
 from tests.tower.invariants import check
 from tests.tower.world import Nature, World, quick_folder
 
@@ -21,7 +23,7 @@ from airboss.records.audit import change_key
 from airboss.records.journal import Journal
 from airboss.records.store import open_store
 from airboss.testing import ManualClock, SeededChance
-from airboss.watch.analysis import from_json, to_json
+from airboss.watch.analysis import from_json, mixture, ratio, to_json
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(int(folder.name.rpartition("-v")[2]) for folder in HERE.glob("database-v*"))
@@ -108,9 +110,31 @@ def test_a_frozen_run_is_read_with_all_it_says(path: Path):
 
 @pytest.mark.parametrize("path", _frozen("analysis"), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_frozen_analysis_goes_on_where_it_was(path: Path):
-    """Nothing that was counted is counted again or lost: the state read is the state stored."""
+    """Nothing that was counted is counted again or lost: the state read is the state stored, in today's format."""
     stored = json.loads(path.read_text())
-    assert json.loads(canonical(to_json(from_json(stored)))) == stored
+    read = json.loads(canonical(to_json(from_json(stored))))
+    assert {name: read[name] for name in stored if name not in ("format", "tracks")} == {
+        name: value for name, value in stored.items() if name not in ("format", "tracks")
+    }
+    for old, new in zip(stored["tracks"], read["tracks"], strict=True):
+        weighed_anew = ("harm_main", "harm_late") if stored["format"] == 1 else ()
+        assert _within({name: value for name, value in old.items() if name not in weighed_anew}, new)
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "analysis-v1").glob("*.json")), ids=lambda path: path.stem)
+def test_evidence_of_the_first_format_does_not_grow_by_being_read(path: Path):
+    """The late start has another law today: what an older server gathered is worth what it was, or a trifle less."""
+    stored = json.loads(path.read_text())
+    state = from_json(stored)
+    seen = stored["looks"]
+    for track, today in zip(stored["tracks"], state.tracks, strict=True):
+        rest = 0.25 * zeta(1.2, seen + 6.0) / zeta(1.2, 6.0)
+        weight = np.exp(ratio.HARM_LOG_WEIGHTS)
+        told = 0.75 * weight @ np.exp(track["harm_main"]) + 0.25 * weight @ np.exp(track["harm_late"]) + rest
+        again = mixture.log_value(
+            today.harm_main, today.harm_late, state.looks + state.looks_ahead, ratio.HARM_LOG_WEIGHTS
+        )
+        assert told * 0.97 <= np.exp(again) <= told * (1 + 1e-9)
 
 
 def test_frozen_facts_and_decisions_are_read(world: tuple[World, dict[str, str]]):

@@ -71,7 +71,7 @@ def test_a_state_survives_storage_at_every_block(rows, design):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda value: value | {"format": 2},
+        lambda value: value | {"format": 3},
         lambda _: {},
         lambda value: value | {"tracks": []},
         lambda value: value | {"alpha": "much"},

@@ -6,19 +6,22 @@ canonical JSON and are made floats again, and histograms are stored from their f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, cast
 
 import numpy as np
+from scipy.special import zeta
 
 from airboss.kernel.canonical import Json
 from airboss.kernel.errors import Invalid
+from airboss.watch.analysis import harmless, mixture
 from airboss.watch.analysis.bins import BIN_COUNT, Counts, Floats
 from airboss.watch.analysis.model import Design, Kind, Metric, StepContext
 from airboss.watch.analysis.state import FORMAT, State, Tally, Track, start
 
-_ARRAYS = ("harm_main", "harm_late", "safe_relative", "safe_excess", "safe_ceiling", "likelihood")
+_ARRAYS = ("harm_main", "harm_late", "safe_relative", "safe_excess", "safe_ceiling", "safe_pods", "likelihood")
 _HISTOGRAMS = ("past", "step_canary", "step_baseline")
 
 
@@ -35,6 +38,7 @@ def to_json(state: State) -> dict[str, Json]:
         "split": _numbers(state.split),
         "step": None if state.step is None else asdict(state.step),
         "looks": state.looks,
+        "looks_ahead": state.looks_ahead,
         "last_start_us": state.last_start_us,
         "last_end_us": state.last_end_us,
         "last_strata": list(state.last_strata),
@@ -46,10 +50,10 @@ def from_json(value: Mapping[str, Any]) -> State:
 
     Raises Invalid (`analysis-state-unreadable`) for another format or a damaged value; the way out is `reopen`.
     """
-    if value.get("format") != FORMAT:
-        raise _unreadable(f"format {value.get('format')!r}, this version reads {FORMAT}")
+    if value.get("format") not in (1, FORMAT):
+        raise _unreadable(f"format {value.get('format')!r}, this version reads 1 and {FORMAT}")
     try:
-        return _state(value)
+        return _state(value if value["format"] == FORMAT else _of_first_format(value))
     except (KeyError, TypeError, ValueError, Invalid) as fault:
         raise _unreadable(str(fault)) from fault
 
@@ -82,10 +86,38 @@ def _state(value: Mapping[str, Any]) -> State:
         split=split,
         step=None if value["step"] is None else _step(value["step"]),
         looks=int(value["looks"]),
+        looks_ahead=int(value["looks_ahead"]),
         last_start_us=int(value["last_start_us"]),
         last_end_us=int(value["last_end_us"]),
         last_strata=tuple(value["last_strata"]),
     )
+
+
+def _of_first_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a state of format 1 as one of today's: without harmlessness by pods, and with the late start's old law.
+
+    That law was π_s = (s+5)^−1.2 / ζ(1.2, 6) at a weight of one quarter. What began is kept at its old value, under the new
+    weights; what had not begun is put as far along the new law as leaves no more of it than there was. So the evidence
+    stays what it was or falls by a trifle, and goes on from there as an e-process.
+    """
+    early, late = math.log(0.75) - math.log1p(-mixture.LATE), math.log(0.25) - math.log(mixture.LATE)
+    looks = int(value["looks"])
+    ahead = 0
+    if looks:
+        left = math.log(float(zeta(1.2, looks + 6.0)) / float(zeta(1.2, 6.0))) + late
+        while mixture.log_unstarted(looks + ahead) > left:
+            ahead += 1 + ahead // 64
+    tracks = [
+        {
+            **track,
+            "harm_main": [one + (early if looks else 0.0) for one in track["harm_main"]],
+            "harm_late": [max(one + late, mixture.NEVER) if looks else one for one in track["harm_late"]],
+            "safe_pods": [0.0] * len(harmless.LOG_WEIGHTS),
+            "apart": 0,
+        }
+        for track in value["tracks"]
+    ]
+    return {**value, "tracks": tracks, "looks_ahead": ahead}
 
 
 def _metric(value: Mapping[str, Any]) -> Metric:
@@ -117,6 +149,7 @@ def _track_json(track: Track) -> dict[str, Json]:
     values.update({name: _packed(getattr(track, name)) for name in _HISTOGRAMS})
     values["tally"] = {item.name: getattr(track.tally, item.name) for item in fields(Tally)}
     values["robust"] = track.robust
+    values["apart"] = track.apart
     values["threshold_bin"] = track.threshold_bin
     return values
 
@@ -128,12 +161,14 @@ def _track(value: Mapping[str, Any]) -> Track:
         safe_relative=_array(value["safe_relative"]),
         safe_excess=_array(value["safe_excess"]),
         safe_ceiling=_array(value["safe_ceiling"]),
+        safe_pods=_array(value["safe_pods"]),
         likelihood=_array(value["likelihood"]),
         past=_unpacked(value["past"]),
         step_canary=_unpacked(value["step_canary"]),
         step_baseline=_unpacked(value["step_baseline"]),
         tally=Tally(**{item.name: int(value["tally"][item.name]) for item in fields(Tally)}),
         robust=value["robust"],
+        apart=int(value["apart"]),
         threshold_bin=value["threshold_bin"],
     )
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from airboss.kernel.errors import Invalid
-from airboss.watch.analysis import ceiling, excess, groups, histogram, interval, mixture, ratio
+from airboss.watch.analysis import ceiling, excess, groups, harmless, histogram, interval, mixture, ratio
 from airboss.watch.analysis.bins import Counts, Floats
 from airboss.watch.analysis.counting import Counted, count
 from airboss.watch.analysis.model import Block, Design, Kind, Metric, StepContext
@@ -56,7 +56,7 @@ def update(state: State, block: Block) -> State:
     split = state.split
     if counted is not None:
         tracks = tuple(
-            _fold(metric, track, counted, state.step, looks)
+            _fold(metric, track, counted, state.step, looks + state.looks_ahead)
             for metric, track in zip(state.metrics, state.tracks, strict=True)
         )
         if state.design is Design.RAMP:
@@ -93,8 +93,12 @@ def _fold_ratio(metric: Metric, track: Track, counted: Counted, step: StepContex
 
     share, allowed = counted.share, excess_of(step)
     past = {"past_bad": tally.past_bad, "past_seen": tally.past_seen}
-    safe_excess, safe_ceiling = track.safe_excess, track.safe_ceiling
+    safe_excess, safe_ceiling, safe_pods = track.safe_excess, track.safe_ceiling, track.safe_pods
     if allowed > 0.0:
+        if robust and counted.pods is not None:
+            pods = counted.pods
+            bets = harmless.bets_for(**past, excess=allowed)
+            safe_pods = safe_pods + harmless.excess_log_e(pods.bad, pods.requests, pods.chosen, allowed, bets)
         safe_excess = safe_excess + excess.log_e(
             canary.step_bad,
             canary.step_seen,
@@ -117,7 +121,9 @@ def _fold_ratio(metric: Metric, track: Track, counted: Counted, step: StepContex
         likelihood=track.likelihood + interval.likelihood_gain(canary.bad, both, share),
         safe_excess=safe_excess,
         safe_ceiling=safe_ceiling,
+        safe_pods=safe_pods,
         safe_relative=safe_relative,
+        apart=_apart(track, robust=robust, judged=counted.pods is not None),
         tally=_add(tally, counted),
     )
 
@@ -144,6 +150,7 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
 
     threshold = _threshold(metric, track)
     safe, step_canary, step_baseline = track.safe_relative, track.step_canary, track.step_baseline
+    safe_pods = track.safe_pods
     if threshold != track.threshold_bin:
         # What is shown is counted from the moment τ stands; the evidence goes on, for each block is judged by its own τ.
         step_canary, step_baseline = np.zeros_like(step_canary), np.zeros_like(step_baseline)
@@ -153,8 +160,11 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
         over = int(baseline.step_hist[threshold:].sum())
         share = counted.step_hist_share
         if 0.0 < share < 1.0:
-            alternatives = np.concatenate(([tail_ratio(track.past, threshold, raised)], ratio.TAIL_RATIOS))
+            foretold = tail_ratio(track.past, threshold, raised)
+            alternatives = np.concatenate(([foretold], ratio.TAIL_RATIOS))
             safe = safe + ratio.log_e(beyond, beyond + over, share, alternatives, 1.0)
+            if robust:
+                safe_pods = safe_pods + _tail_by_pods(counted.pods, threshold, raised, foretold)
             step_canary = step_canary + canary.step_hist
             step_baseline = step_baseline + baseline.step_hist
     return replace(
@@ -163,6 +173,8 @@ def _fold_latency(metric: Metric, track: Track, counted: Counted, step: StepCont
         harm_main=main,
         harm_late=late,
         safe_relative=safe,
+        safe_pods=safe_pods,
+        apart=_apart(track, robust=robust, judged=counted.pods is not None and counted.pods.hist is not None),
         threshold_bin=threshold,
         step_canary=step_canary,
         step_baseline=step_baseline,
@@ -183,6 +195,19 @@ def _latency_log_e(counted: Counted, past: Counts, *, robust: bool, width: int) 
     if not 0.0 < counted.hist_share < 1.0:
         return np.zeros(width)
     return histogram.log_e(canary, baseline, counted.hist_share, foretold)
+
+
+def _tail_by_pods(pods: groups.Pods | None, threshold: int, raised: int, foretold: float) -> Floats:
+    """Return log e of the quantile margin by pods; 0 where the block's pods do not agree or did not tell durations."""
+    if pods is None or pods.hist is None:
+        return np.zeros(len(harmless.LOG_WEIGHTS))
+    beyond = pods.hist[:, threshold:].sum(axis=-1)
+    beyond[: pods.chosen] = pods.hist[: pods.chosen, raised:].sum(axis=-1)
+    return harmless.tail_log_e(beyond, pods.hist.sum(axis=-1), pods.chosen, harmless.tail_bets_for(foretold))
+
+
+def _apart(track: Track, *, robust: bool, judged: bool) -> int:
+    return track.apart + 1 if robust and not judged else 0
 
 
 def _threshold(metric: Metric, track: Track) -> int | None:

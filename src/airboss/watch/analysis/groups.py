@@ -65,7 +65,7 @@ def scores(bad: ArrayLike, requests: ArrayLike) -> Floats:
 
 def log_e(x: ArrayLike, chosen: int = 1) -> Floats:
     """Return log e, shape (…, 8), of scores (…, P) whose first `chosen` are the canary's."""
-    return _compared(LAMBDAS[:, None] * np.asarray(x, dtype=np.float64)[..., None, :], chosen)
+    return compared(LAMBDAS[:, None] * np.asarray(x, dtype=np.float64)[..., None, :], chosen)
 
 
 def latency_log_e(hist: ArrayLike, requests: ArrayLike, chosen: int, foretold: histogram.Foretold) -> Floats:
@@ -74,7 +74,7 @@ def latency_log_e(hist: ArrayLike, requests: ArrayLike, chosen: int, foretold: h
     even = sizes.mean(axis=-1, keepdims=True) / np.maximum(sizes, 1.0)
     counts = histogram.in_cells(hist, foretold.starts[..., None, :]) * even[..., None]
     x = foretold.log_tilts @ np.swapaxes(counts, -1, -2)  # (…, T, P)
-    return np.concatenate([_compared(strength * x, chosen) for strength in STRENGTHS], axis=-1)
+    return np.concatenate([compared(strength * x, chosen) for strength in STRENGTHS], axis=-1)
 
 
 def comparable(requests: ArrayLike) -> bool:
@@ -88,7 +88,7 @@ def comparable(requests: ArrayLike) -> bool:
     return mean > 0.0 and bool(np.abs(sizes - mean).max() <= allowed)
 
 
-def _compared(y: Floats, chosen: int) -> Floats:
+def compared(y: Floats, chosen: int) -> Floats:
     """Return Σ_{g<K} y_g − log mean_S exp Σ_{g∈S} y_g over all sets of K = `chosen`, shape (…), of y (…, P)."""
     pods = y.shape[-1]
     centred = y - y.mean(axis=-1, keepdims=True)  # changes nothing, and keeps the exponents small

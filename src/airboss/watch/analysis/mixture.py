@@ -22,24 +22,28 @@ from scipy.special import zeta
 
 from airboss.watch.analysis.bins import Floats
 
-LATE: Final = 0.25
+LATE: Final = 0.35
 """l, the weight of the late-start part."""
 
 NEVER: Final = -1e300
 """log 0 that JSON can carry: logaddexp(NEVER, x) = x exactly."""
 
-_POWER: Final = 1.2
-_SHIFT: Final = 5.0
+_POWER: Final = 1.5
+_SHIFT: Final = 150.0
 _MASS: Final = float(zeta(_POWER, _SHIFT + 1.0))
 
 
 def log_start_weight(look: int) -> float:
-    """Return log π_s for look s = 1, 2, …: π_s = (s+5)^−1.2 / ζ(1.2, 6), which sums to one over all looks."""
+    """Return log π_s for look s = 1, 2, …: π_s = (s+150)^−1.5 / ζ(1.5, 151), which sums to one over all looks.
+
+    Flat over the first minutes, so that a harm that begins after 500 healthy looks is found within 2.7 times the bound
+    (measured by `calibrate`); a start in the first looks is what the other part is for.
+    """
     return float(-_POWER * np.log(look + _SHIFT) - np.log(_MASS))
 
 
 def log_unstarted(look: int) -> float:
-    """Return log(1 − Σ_{s≤t} π_s), in closed form ζ(1.2, t+6)/ζ(1.2, 6) so that nothing cancels."""
+    """Return log(1 − Σ_{s≤t} π_s), in closed form ζ(1.5, t+151)/ζ(1.5, 151) so that nothing cancels."""
     return float(np.log(zeta(_POWER, look + _SHIFT + 1.0)) - np.log(_MASS))
 
 

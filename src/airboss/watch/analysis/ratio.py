@@ -29,7 +29,8 @@ from airboss.watch.analysis.bins import Floats
 HARM_RATIOS: Final[Floats] = np.geomspace(1.15, 40.0, 12)
 """Alternatives of the harm test, as multiples of th0."""
 
-HARM_LOG_WEIGHTS: Final[Floats] = np.full(12, -np.log(12.0))
+HARM_LOG_WEIGHTS: Final[Floats] = np.log(np.array([6, 11, 14, 15, 14, 11, 8, 6, 5, 4, 3, 3]) / 100.0)
+"""More on the harms that take long to find; a harm of twenty times is found at once at any weight."""
 
 SAFE_RATIOS: Final[Floats] = np.array([1.0, 0.75, 0.5, 0.25])
 """Alternatives of the non-inferiority test, as canary/baseline ratios: mostly "no difference"."""

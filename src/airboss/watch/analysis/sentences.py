@@ -29,6 +29,7 @@ class Facts:
     short: int
     warming: bool
     not_robust: bool
+    apart: int
 
 
 def of_metric(facts: Facts) -> str:
@@ -36,6 +37,9 @@ def of_metric(facts: Facts) -> str:
     text = f"{_name(facts.metric)}: {_seen(facts)}: {_meaning(facts)}"
     if facts.not_robust:
         text += "; not robust to pod differences"
+    if facts.apart:
+        looks = "block is" if facts.apart == 1 else f"{facts.apart:,} blocks are"
+        text += f"; the newest {looks} not judged: the requests of its pods differ by more than 20 %"
     return text
 
 

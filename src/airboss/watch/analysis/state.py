@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 
 from airboss.kernel.errors import Invalid
-from airboss.watch.analysis import ceiling, excess, histogram, interval, mixture, ratio
+from airboss.watch.analysis import ceiling, excess, harmless, histogram, interval, mixture, ratio
 from airboss.watch.analysis.bins import BIN_COUNT, Counts, Floats, bins_of_margin, quantile_bin
 from airboss.watch.analysis.model import Design, Kind, Metric, StepContext
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 WIDEST_LATENCY_MARGIN: Final = 3.0
 """No step accepts a canary quantile above four times the baseline's, however small the next exposure is."""
 
@@ -52,7 +52,8 @@ class Tally:
 class Track:
     """One metric's processes. Arrays are log e-values per alternative; what a metric has no use for is empty.
 
-    `robust` (deploys): whether harm is the test by pods; None until the first block decides it.
+    `robust` (deploys): whether the tests are those by pods; None until the first block decides it. `apart`: how many of the
+    newest blocks those tests could not judge, because the pods' requests did not agree. `safe_pods`: harmlessness by pods.
     `threshold_bin`: the latency threshold τ as a bin edge, fixed from the past at the start of a step, and anew when the
     past has moved away from it; None while warming up. `step_canary`, `step_baseline`: counts since τ was fixed;
     `past`: baseline counts of earlier blocks, of which older ones are forgotten.
@@ -63,9 +64,11 @@ class Track:
     safe_relative: Floats
     safe_excess: Floats
     safe_ceiling: Floats
+    safe_pods: Floats
     likelihood: Floats
     tally: Tally = field(default_factory=Tally)
     robust: bool | None = None
+    apart: int = 0
     threshold_bin: int | None = None
     past: Counts
     step_canary: Counts
@@ -74,7 +77,10 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """All that is known of one attempt on one unit. `alpha` is for the attempt and is split over `units`."""
+    """All that is known of one attempt on one unit. `alpha` is for the attempt and is split over `units`.
+
+    `looks_ahead`: how much further than `looks` the late start's law stands (of a state an older version stored).
+    """
 
     design: Design
     alpha: float
@@ -85,6 +91,7 @@ class State:
     split: Floats
     step: StepContext | None = None
     looks: int = 0
+    looks_ahead: int = 0
     last_start_us: int = 0
     last_end_us: int = 0
     last_strata: tuple[str, ...] = ()
@@ -135,6 +142,7 @@ def new_step(state: State, step: StepContext) -> State:
                 safe_relative=np.zeros_like(track.safe_relative),
                 safe_excess=np.zeros_like(track.safe_excess),
                 safe_ceiling=np.zeros_like(track.safe_ceiling),
+                safe_pods=np.zeros_like(track.safe_pods),
                 tally=tally,
                 threshold_bin=threshold_of(metric, track.past),
                 step_canary=np.zeros_like(track.step_canary),
@@ -193,6 +201,7 @@ def _track(metric: Metric) -> Track:
         safe_relative=np.zeros(len(ratio.SAFE_RATIOS) if is_ratio else len(ratio.TAIL_RATIOS) + 1),
         safe_excess=np.zeros(len(excess.LOG_WEIGHTS) if is_ratio else 0),
         safe_ceiling=np.zeros(len(ceiling.LOG_WEIGHTS) if metric.ceiling is not None else 0),
+        safe_pods=np.zeros(len(harmless.LOG_WEIGHTS)),
         likelihood=np.zeros(len(interval.GRID) if is_ratio else 0),
         past=np.zeros(width, dtype=np.int64),
         step_canary=np.zeros(width, dtype=np.int64),

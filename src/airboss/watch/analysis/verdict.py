@@ -19,11 +19,11 @@ from typing import Final
 
 import numpy as np
 
-from airboss.watch.analysis import ceiling, excess, groups, histogram, interval, mixture, ratio, sentences
+from airboss.watch.analysis import ceiling, excess, groups, harmless, histogram, interval, mixture, ratio, sentences
 from airboss.watch.analysis.bins import Floats, quantile_us
 from airboss.watch.analysis.fold import tail_ratio
 from airboss.watch.analysis.model import Design, Kind, Metric, MetricVerdict, Outcome, StepContext, Verdict
-from airboss.watch.analysis.state import SPLIT_RATIOS, State, Tally, Track, excess_of, margin_bins
+from airboss.watch.analysis.state import SPLIT_RATIOS, State, Track, excess_of, margin_bins
 
 LEAST_UNITS: Final = 100
 """Units (subjects, requests) each arm of a step must have shown before it can be called harmless."""
@@ -36,7 +36,7 @@ def decide(state: State, *, deadline_passed: bool = False) -> Verdict:
     """Return the verdict on all blocks folded so far. Costs O(metrics × grid); never changes the state."""
     weights = np.array([metric.weight for metric in state.metrics])
     weights = weights / weights.sum()
-    harm = np.array([_log_harm(track, metric, state.looks) for metric, track in _pairs(state)])
+    harm = np.array([_log_harm(track, metric, state.looks + state.looks_ahead) for metric, track in _pairs(state)])
     threshold = -math.log(state.unit_alpha)
     combined = float(mixture.log_sum(harm + np.log(weights)))
     convicted = combined >= threshold
@@ -101,9 +101,11 @@ def _judge(
     reasons: list[str] = []
     if short > 0 and outcome is not Outcome.FAIL:
         reasons.append("too-few-subjects" if state.design is Design.RAMP else "too-few-requests")
-    not_robust = state.design is Design.DEPLOY and track.robust is not True
+    not_robust = state.design is Design.DEPLOY and not (track.robust and _safe_by_pods(metric, track, state.step))
     if not_robust:
         reasons.append("not-robust-to-pod-differences")
+    if track.apart:
+        reasons.append("pods-not-comparable")
     if outcome is not Outcome.FAIL and short == 0 and log_safe >= safe_threshold:
         outcome = Outcome.PASS
     needed: int | None = 0
@@ -135,6 +137,7 @@ def _judge(
         short=short,
         warming=warming,
         not_robust=not_robust,
+        apart=track.apart,
     )
     return MetricVerdict(
         metric=metric.name,
@@ -181,20 +184,32 @@ def _log_harm(track: Track, metric: Metric, looks: int) -> float:
 def _log_safe(metric: Metric, track: Track, step: StepContext | None) -> float:
     if step is None:
         return 0.0
-    if metric.kind is Kind.LATENCY:
+    if metric.kind is Kind.LATENCY and not track.robust:
         return float(mixture.log_sum(track.safe_relative + ratio.TAIL_LOG_WEIGHTS))
     ways = [float(mixture.log_sum(process + weights)) for process, weights in _ways(metric, track, step)]
     return float(mixture.log_sum(ways)) - math.log(len(ways))
 
 
 def _ways(metric: Metric, track: Track, step: StepContext) -> list[tuple[Floats, Floats]]:
-    """Return (log e-values, log weights) of each way in which a ratio metric may be harmless in this step."""
+    """Return (log e-values, log weights) of each way in which a metric may be harmless in this step.
+
+    By pods there is one way: the others compare totals, which one odd pod sways.
+    """
+    if _safe_by_pods(metric, track, step):
+        return [(track.safe_pods, harmless.LOG_WEIGHTS)]
     ways = [(track.safe_excess, excess.LOG_WEIGHTS)]
     if metric.ceiling is not None:
         ways.append((track.safe_ceiling, ceiling.LOG_WEIGHTS))
     if step.is_last_before_full:
         ways.append((track.safe_relative, ratio.SAFE_LOG_WEIGHTS))
     return ways
+
+
+def _safe_by_pods(metric: Metric, track: Track, step: StepContext | None) -> bool:
+    """Say whether harmlessness is judged by pods. Where nothing is allowed in excess no test by pods can certify errors."""
+    if not track.robust:
+        return False
+    return metric.kind is Kind.LATENCY or step is None or excess_of(step) > 0.0
 
 
 def _units_short(state: State) -> int:
@@ -217,7 +232,7 @@ def _canary_needed(state: State, metric: Metric, track: Track, threshold: float)
         paths = [_latency_path(metric, track, step, threshold)]
     else:
         ways = _ways(metric, track, step)
-        gains = _ratio_gains(metric, track.tally, step)
+        gains = _ratio_gains(metric, track, step)
         paths = [
             (threshold + math.log(len(ways)) - float(process[0] + weights[0]), gain)
             for (process, weights), gain in zip(ways, gains, strict=True)
@@ -226,10 +241,14 @@ def _canary_needed(state: State, metric: Metric, track: Track, threshold: float)
     return min(counts, default=None)
 
 
-def _ratio_gains(metric: Metric, tally: Tally, step: StepContext) -> list[float]:
+def _ratio_gains(metric: Metric, track: Track, step: StepContext) -> list[float]:
     """Return what each way of `_ways` gains for one canary unit if the canary does as the baseline did; 0: nothing."""
+    tally = track.tally
     base = tally.past_bad / tally.past_seen if tally.past_seen else 0.0
     allowed = excess_of(step)
+    if _safe_by_pods(metric, track, step):
+        seen = tally.canary_seen + tally.baseline_seen
+        return [harmless.excess_information(base, allowed, tally.canary_seen / seen if seen else step.share_canary)]
     gains = [excess.information(base, allowed, step.share_canary) if allowed > 0.0 else 0.0]
     if metric.ceiling is not None:
         gains.append(ceiling.information(base, metric.ceiling) if base < metric.ceiling else 0.0)
@@ -240,11 +259,15 @@ def _ratio_gains(metric: Metric, tally: Tally, step: StepContext) -> list[float]
 
 def _latency_path(metric: Metric, track: Track, step: StepContext, threshold: float) -> tuple[float, float]:
     done = float(track.safe_relative[0] + ratio.TAIL_LOG_WEIGHTS[0])
+    if track.robust:
+        done = float(track.safe_pods[0] + harmless.LOG_WEIGHTS[0])
     tau = track.threshold_bin
     if tau is None:
         return threshold - done, 0.0
     over = float(track.past[tau:].sum()) / float(track.past.sum())
     tail = tail_ratio(track.past, tau, tau + margin_bins(metric, step))
+    if track.robust:
+        return threshold - done, harmless.tail_information(over, tail, step.share_canary)
     return threshold - done, ratio.information(over, tail, 1.0, step.share_canary)
 
 
