@@ -171,6 +171,18 @@ def test_the_statistics_show_themselves(airboss):
     assert ran.json()["seed"] == 1
 
 
+def test_each_row_of_the_statistics_says_its_goal(airboss):
+    """For people as for programs: what was measured, what was asked of it, and whether it is reached."""
+    ran = airboss("analysis", "calibrate", "--runs", "50", "--looks", "20")
+    told = ran.out.splitlines()
+    named = next(i for i, line in enumerate(told) if line.endswith("errors, iid, 0.1 %"))
+    assert told[named].split()[0] == "reached"
+    assert told[named + 1].endswith("goal: lower limit at most 0.01")
+    assert any("after 50,000 healthy canary requests" in line for line in told)
+    assert any("goal: mean at most 2.7 times the bound" in line for line in told)
+    assert told[-1] == "Every goal is reached." or told[-1].startswith("Missed: ")
+
+
 def test_somebody_is_added_where_the_data_lies(airboss, tmp_path):
     """Whoever can write the data folder can add an admin without a server, and gets a link."""
     folder = tmp_path / "house"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from airboss.watch.analysis import ceiling, excess, groups, histogram, mixture, ratio
+from airboss.watch.analysis import ceiling, excess, groups, harmless, histogram, mixture, ratio
 
 shares = st.floats(0.01, 0.95)
 nulls = st.floats(1.0, 3.0)
@@ -136,6 +136,54 @@ def test_pods_are_exchangeable(pods, chosen):
     assert np.allclose(np.exp(groups.log_e(groups.scores(bad, requests), chosen)).mean(axis=0), 1.0, rtol=1e-8)
 
 
+REQUESTS = 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    pods=st.integers(2, 4),
+    chosen=st.integers(1, 3),
+    rate=st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.4]),
+    excess_rate=st.floats(0.01, 0.3),
+    worse=st.floats(0.0, 0.2),
+    noise=st.lists(st.floats(0.2, 1.0), min_size=4, max_size=4),
+)
+def test_a_canary_over_its_allowance_gains_nothing_by_pods(pods, chosen, rate, excess_rate, worse, noise):
+    """Over all outcomes of pods of two requests and all orders of unlike pods, E ≤ 1 for a canary at the margin or beyond."""
+    chosen = min(chosen, pods - 1)
+    bets = harmless.bets_for(1.0, 100.0, excess_rate)
+    outcomes = np.array(list(itertools.product(range(2 * REQUESTS + 1), repeat=pods)))
+    sizes = np.full(outcomes.shape, REQUESTS)
+    e = np.exp(harmless.excess_log_e(outcomes, sizes, chosen, excess_rate, bets))
+    besides = binom.pmf(np.arange(REQUESTS + 1), REQUESTS, min(excess_rate + worse, 1.0))
+    total, orders = np.zeros(len(bets)), list(itertools.permutations(noise[:pods]))
+    for order in orders:
+        chance = np.ones(len(outcomes))
+        for pod, factor in enumerate(order):
+            usual = binom.pmf(np.arange(REQUESTS + 1), REQUESTS, rate * factor)
+            law = np.convolve(usual, besides if pod < chosen else np.eye(REQUESTS + 1)[0])
+            chance = chance * law[outcomes[:, pod]]
+        total += chance @ e / len(orders)
+    assert (total <= 1.0 + 1e-9).all()
+
+
+@given(
+    counts=st.lists(st.integers(0, 40), min_size=2, max_size=6),
+    chosen=st.integers(1, 5),
+    tail=st.floats(0.02, 0.9),
+)
+def test_pods_at_a_quantile_margin_are_exchangeable(counts, chosen, tail):
+    """Averaged over which pods are the canary's, the e-value of the quantile margin is exactly one, whatever came."""
+    chosen = min(chosen, len(counts) - 1)
+    splits = [
+        [*mine, *(j for j in range(len(counts)) if j not in mine)]
+        for mine in itertools.combinations(range(len(counts)), chosen)
+    ]
+    beyond = np.array(counts)[np.array(splits)]
+    log_e = harmless.tail_log_e(beyond, np.full(beyond.shape, 50), chosen, harmless.tail_bets_for(tail))
+    assert np.allclose(np.exp(log_e).mean(axis=0), 1.0, rtol=1e-8)
+
+
 @given(
     rows=st.lists(st.lists(st.integers(0, 9), min_size=40, max_size=40), min_size=2, max_size=5),
     past=st.lists(st.integers(0, 60), min_size=40, max_size=40),
@@ -209,6 +257,8 @@ def test_weights_sum_to_one():
         ceiling.LOG_WEIGHTS,
         excess.LOG_WEIGHTS,
         groups.LOG_WEIGHTS,
+        groups.LATENCY_LOG_WEIGHTS,
+        harmless.LOG_WEIGHTS,
         histogram.LOG_WEIGHTS,
     ):
         assert math.isclose(float(np.exp(weights).sum()), 1.0, rel_tol=1e-9)

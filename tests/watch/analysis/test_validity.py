@@ -8,8 +8,11 @@ import pytest
 from airboss.watch.analysis import calibrate, histogram_of, interval
 from airboss.watch.analysis import simulate as worlds
 from airboss.watch.analysis.bins import quantile_bin
-from airboss.watch.analysis.calibrate import clopper_pearson, pod_looks
+from airboss.watch.analysis.rows import clopper_pearson
 from airboss.watch.analysis.simulate import Crowd
+from airboss.watch.analysis.trials import pod_duration_looks, pod_excess_looks, pod_looks, pod_quantile_looks
+
+ROWS = ("false_alarms", "false_certification", "detection", "late_change", "planned")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +59,40 @@ def test_pod_noise_breaks_the_plain_test():
 
 def test_pod_noise_does_not_break_the_test_by_pods(report):
     """The same noise judged by pods: one canary pod, three of ten, and pods of unequal size keep the level."""
-    rows = [row for row in report["false_alarms"] if "pods" in row["world"]]
-    assert len(rows) == 3
-    assert all(row["claimed"] and row["low"] <= row["level"] for row in rows)
+    rows = [row for row in report["false_alarms"] if "pod" in row["world"] and row["claimed"]]
+    assert len(rows) == 4
+    assert all(row["low"] <= row["level"] for row in rows)
     few = pod_looks(np.random.default_rng(6), 400, 120, 0.01, chosen=5)
     assert clopper_pearson(int((few > 0).sum()), 400)[0] <= 0.01
+
+
+def test_pod_noise_breaks_the_plain_allowance_test_and_not_the_one_by_pods():
+    """Where pods differ, totals certify harm at the bound far above β; comparing pods holds the level, at any number."""
+    worse = {"base": 0.1, "allowed": 0.01, "harmful": True}
+    plain = pod_excess_looks(np.random.default_rng(11), 300, 200, 0.01, by_pods=False, **worse)
+    assert clopper_pearson(int((plain > 0).sum()), 300)[0] > 0.03
+    for chosen in (1, 5):
+        found = pod_excess_looks(np.random.default_rng(12), 600, 200, 0.01, chosen=chosen, **worse)
+        assert clopper_pearson(int((found > 0).sum()), 600)[0] <= 0.01
+
+
+def test_pods_that_do_no_harm_are_certified():
+    """Pods that differ do not hide harmlessness, of errors or of latency, whichever number of pods runs the canary."""
+    for chosen in (1, 5):
+        good = pod_excess_looks(
+            np.random.default_rng(13), 40, 600, 0.01, base=0.02, allowed=0.01, harmful=False, chosen=chosen
+        )
+        assert (good > 0).all()
+    assert (pod_quantile_looks(np.random.default_rng(14), 40, 200, 0.01, margin=0.2, harmful=False) > 0).all()
+
+
+def test_pods_slower_or_faster_by_chance_convict_no_latency():
+    """Each pod 15 % faster or slower by chance in every block: totals convict the canary's, comparing pods does not."""
+    noisy = {"spread": 0.15, "values": 60}
+    plain = pod_duration_looks(np.random.default_rng(15), 40, 60, 0.01, by_pods=False, **noisy)
+    by_pods = pod_duration_looks(np.random.default_rng(15), 100, 60, 0.01, **noisy)
+    assert clopper_pearson(int((plain > 0).sum()), 40)[0] > 0.03
+    assert clopper_pearson(int((by_pods > 0).sum()), 100)[0] <= 0.01
 
 
 def test_harm_is_found_by_pods():
@@ -102,4 +134,12 @@ def test_the_report_is_what_the_level_needs(report):
     """Every claimed world has its exact limits, and the counter-example of sticky requests is kept in view."""
     assert {row["claimed"] for row in report["false_alarms"]} == {True, False}
     assert all(row["low"] <= row["rate"] <= row["high"] for row in report["false_alarms"])
-    assert all(row["detected"] == 1.0 for row in report["detection"])
+    assert all(row["detected"] == 1.0 for row in (*report["detection"], *report["late_change"]))
+
+
+def test_every_row_says_its_goal_or_that_it_has_none(report):
+    """Goal and whether it is reached come together; what is missed is named, and nothing else is."""
+    rows = [row for name in ROWS for row in report[name]]
+    assert all((row["goal"] is None) == (row["reached"] is None) for row in rows)
+    assert report["missed"] == [row.get("world") or row["claim"] for row in rows if row["reached"] is False]
+    assert [row["goal"] for row in report["late_change"]] == ["mean at most 2.7 times the bound", None]

@@ -18,6 +18,7 @@ from airboss.watch.analysis import (
     StepContext,
     alpha_of_attempt,
     decide,
+    histogram_of,
     new_step,
     reopen,
     start,
@@ -285,6 +286,85 @@ def test_a_deploy_without_comparable_pods_says_so(size, pods):
     verdict = decide(state)
     assert verdict.outcome is Outcome.FAIL
     assert "not robust to pod differences" in verdict.sentence
+
+
+def test_a_deploy_without_harm_is_called_harmless_by_pods():
+    """Pods that differ from block to block and agree on the whole: harmless, and robustly so; the need shrinks to it."""
+    state = new_step(start([ERRORS], 0.01, 0.01, design=Design.DEPLOY), step_of(1))
+    rng = np.random.default_rng(3)
+    needs = []
+    for number in range(120):
+        mine, *others = rng.poisson(rng.gamma(4.0, 0.05, 10)).tolist()
+        state = update(state, deploy_block(number, mine, others))
+        verdict = decide(state)
+        needs.append(verdict.needed_canary)
+        if verdict.outcome is Outcome.PASS:
+            break
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.reasons == ()
+    assert "not robust" not in verdict.sentence
+    assert needs[-1] == 0
+    assert needs[1] > needs[-2] > 0
+
+
+def test_totals_that_look_harmless_are_not_where_pods_cannot_be_compared():
+    """A deploy judged by pods whose pods stop being comparable stands still, and says since how many blocks and why."""
+    state = new_step(start([ERRORS], 0.01, 0.01, design=Design.DEPLOY), step_of(1))
+    state = update(state, deploy_block(0, 0, [0] * 9))
+    before = decide(state).metrics[0]
+    for number in range(1, 80):
+        state = update(state, deploy_block(number, 0, [0] * 9, size=300))
+    verdict = decide(state)
+    assert verdict.outcome is Outcome.CONTINUE
+    assert verdict.reasons == ("pods-not-comparable", "underpowered")
+    assert "79 blocks are not judged: the requests of its pods differ by more than 20 %" in verdict.sentence
+    assert verdict.metrics[0].log_e_safe == before.log_e_safe
+    assert "pods-not-comparable" not in decide(update(state, deploy_block(80, 0, [0] * 9))).reasons
+
+
+def test_without_an_allowance_harmlessness_by_totals_says_so():
+    """Where nothing may be in excess only totals can certify a deploy; harm stays judged by pods, and the verdict says it."""
+    step = StepContext(index=1, share_canary=0.1, next_share=1.0, allowance=0.0, is_last_before_full=True)
+    state = new_step(start([ERRORS], 0.01, 0.01, design=Design.DEPLOY), step)
+    state = update(state, deploy_block(0, 2, [2] * 9))
+    assert state.tracks[0].robust
+    assert "not-robust-to-pod-differences" in decide(state).reasons
+
+
+def _timed_pods(rng, number, canary_us):
+    """A block of ten equal pods that tell their durations."""
+
+    def arm(pods, usual):
+        told = [
+            PodCounts(
+                pod=str(pod), requests=80, bad=0, hist=histogram_of(usual * rng.lognormal(0.05 * rng.normal(), 0.5, 80))
+            )
+            for pod in pods
+        ]
+        return ArmCounts(requests=80 * len(told), hist=sum(pod.hist for pod in told), pods=tuple(told))
+
+    return Block(
+        start_us=number,
+        end_us=number + 1,
+        share_canary=0.1,
+        canary=arm(range(1), canary_us),
+        baseline=arm(range(1, 10), 80_000.0),
+    )
+
+
+@pytest.mark.parametrize(("slower", "outcome"), [(1.0, Outcome.PASS), (1.6, Outcome.FAIL)])
+def test_latency_of_a_deploy_is_judged_by_pods(slower, outcome):
+    """Pods that tell their durations: harm and harmlessness of latency both come from comparing them."""
+    latency = Metric(name="latency", kind=Kind.LATENCY, margin=0.2)
+    state = new_step(start([latency], 0.01, 0.01, design=Design.DEPLOY), step_of(1))
+    rng = np.random.default_rng(9)
+    for number in range(150):
+        state = update(state, _timed_pods(rng, number, slower * 80_000.0))
+        verdict = decide(state)
+        if verdict.outcome is not Outcome.CONTINUE:
+            break
+    assert verdict.outcome is outcome
+    assert verdict.reasons == ()
 
 
 @pytest.mark.parametrize(

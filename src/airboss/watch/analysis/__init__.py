@@ -9,8 +9,9 @@ block, stored with the judgement), by the planner at submit, and by `airboss ana
     verdict = decide(state, deadline_passed=False)  # fail | pass | continue | inconclusive, in numbers and words
     stored = to_json(state); state = from_json(stored)
 
-Reading order: `counting` (what is counted and why the ramp test is exact), `ratio`, `histogram`, `groups`, `ceiling`,
-`mixture` (the e-values), `state`, `fold`, `verdict`, then `planner`, `interval`, `simulate`, `calibrate`.
+Reading order: `counting` (what is counted and why the ramp test is exact), `ratio`, `histogram`, `groups`, `harmless`,
+`excess`, `ceiling`, `mixture` (the e-values), `state`, `fold`, `verdict`, then `planner`, `interval`, `simulate`, `trials`,
+`calibrate`, `rows`.
 """
 
 from airboss.watch.analysis.bins import BIN_COUNT, bin_of, edge_us, histogram_of, quantile_us

@@ -1,8 +1,9 @@
 """Proof by simulation: false alarms, delays, false certification and planned against measured sample sizes.
 
-`calibrate` runs the rollouts' own tests on simulated worlds and reports every figure with its runs and, for error
-rates, exact Clopper–Pearson limits (99 %). The default run ends within minutes on one core; `full` is the acceptance
-list (1,000 looks × 20,000 runs). Nothing here reads a clock or unseeded chance: same arguments, same report.
+`calibrate` runs the rollouts' own tests on simulated worlds and reports every figure with its runs, its goal and whether
+that is reached and, for error rates, exact Clopper–Pearson limits (99 %). The default run ends within minutes on one core;
+`full` is the acceptance list (1,000 looks × 20,000 runs). Nothing here reads a clock or unseeded chance: same arguments,
+same report.
 """
 
 from __future__ import annotations
@@ -12,60 +13,69 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
-from scipy.special import betaincinv
 
 from airboss.kernel.canonical import Json
-from airboss.watch.analysis import excess, groups, mixture, planner, ratio, simulate
-from airboss.watch.analysis.bins import BIN_COUNT, Counts, Floats, bins_of_margin
+from airboss.watch.analysis import harmless, planner, ratio, simulate, trials
+from airboss.watch.analysis.bins import BIN_COUNT, BINS_PER_DOUBLING, Counts, Floats, bins_of_margin
 from airboss.watch.analysis.model import Kind, Metric, StepContext
+from airboss.watch.analysis.rows import Row, beside_row, delay_row, error_row, plan_row
 from airboss.watch.analysis.simulate import Crowd, Generator, Look
 
 ALPHA: Final = 0.01
 BETA: Final = 0.01
+HEALTHY: Final = 500
+"""Looks of 100 canary requests before a late harm begins."""
 _CHUNK: Final = 1000
 
 Looker = Callable[[Generator, int], Counts]
 """Runs some processes and returns the look of rejection of each, 0 for none."""
+Progress = Callable[[str], None]
 
 
-def clopper_pearson(hits: int, runs: int, confidence: float = 0.99) -> tuple[float, float]:
-    """Return exact one-sided lower and upper limits, each at `confidence`, of a probability seen `hits` in `runs` times."""
-    low = float(betaincinv(hits, runs - hits + 1, 1.0 - confidence)) if hits else 0.0
-    high = float(betaincinv(hits + 1, runs - hits, confidence)) if hits < runs else 1.0
-    return low, high
+def calibrate(
+    seed: int = 1, runs: int = 2000, looks: int = 400, *, full: bool = False, progress: Progress | None = None
+) -> dict[str, Json]:
+    """Return the report: {seed, runs, looks, alpha, beta, false_alarms, false_certification, detection, late_change, planned,
+    missed, ok}, the last but two as rows (`rows`).
 
-
-def calibrate(seed: int = 1, runs: int = 2000, looks: int = 400, *, full: bool = False) -> dict[str, Json]:
-    """Return the report: {seed, runs, looks, alpha, beta, false_alarms, false_certification, detection, planned, ok}.
-
-    `ok` means that no error rate's lower limit lies above its level (a proven violation) and, when `full`, that every
-    upper limit lies below 1.2 times the level.
+    `missed` names the rows whose goal is not reached. `ok`: no error rate's lower limit lies above its level (a proven
+    violation) and, when `full`, no goal is missed. `progress` is told what is begun.
     """
     if full:
         runs, looks = 20_000, 1_000
     rng = np.random.default_rng(seed)
-    alarms = false_alarms(rng, runs, looks, ALPHA)
-    certified = false_certification(rng, runs, looks, BETA)
-    held = [row for row in (*alarms, *certified) if row["claimed"]]
-    proven = all(_number(row["low"]) <= _number(row["level"]) for row in held)
-    tight = all(_number(row["high"]) <= 1.2 * _number(row["level"]) for row in held)
+    tell = progress or (lambda _: None)
+    some = min(runs, 2000)
+    tell("false alarms")
+    alarms = false_alarms(rng, runs, looks, ALPHA, strict=full)
+    tell("false certification")
+    certified = false_certification(rng, 3 * runs if full else runs, looks, BETA, strict=full)
+    tell("delays")
+    found = detection(rng, some, ALPHA)
+    late = late_change(rng, some, ALPHA)
+    tell("planned numbers")
+    needs = planned(rng, some, BETA)
+    rows = [*alarms, *certified, *found, *late, *needs]
+    missed: list[Json] = [row.get("world") or row["claim"] for row in rows if row["reached"] is False]
     return {
-        "format": 1,
+        "format": 2,
         "seed": seed,
         "runs": runs,
         "looks": looks,
         "full": full,
         "alpha": ALPHA,
         "beta": BETA,
-        "false_alarms": alarms,
-        "false_certification": certified,
-        "detection": detection(rng, min(runs, 2000), ALPHA),
-        "planned": planned(rng, min(runs, 2000), BETA),
-        "ok": proven and (tight or not full),
+        "false_alarms": [*alarms],
+        "false_certification": [*certified],
+        "detection": [*found],
+        "late_change": [*late],
+        "planned": [*needs],
+        "missed": missed,
+        "ok": all(row["reached"] is not False for row in (rows if full else (*alarms, *certified))),
     }
 
 
-def false_alarms(rng: Generator, runs: int, looks: int, alpha: float) -> list[dict[str, Json]]:
+def false_alarms(rng: Generator, runs: int, looks: int, alpha: float, *, strict: bool = False) -> list[Row]:
     """Return a row for each null world: how often a test that should stay silent rejected at some look."""
 
     def counted(rate: float, *, shock: bool) -> Looker:
@@ -104,53 +114,55 @@ def false_alarms(rng: Generator, runs: int, looks: int, alpha: float) -> list[di
 
         return run
 
-    def pods(chosen: int = 1, sizes: tuple[int, ...] = (100,) * 10) -> Looker:
-        return lambda chance, part: pod_looks(chance, part, looks, alpha, chosen=chosen, sizes=sizes)
+    def row(name: str, part: int, looker: Looker, *, claimed: bool = True) -> Row:
+        return error_row(name, _hits(rng, part, looker), part, alpha, claimed=claimed, strict=strict)
 
     few = max(runs // 4, 50)
     return [
-        _error_row("errors, iid, 0.1 %", rng, runs, alpha, counted(0.001, shock=False)),
-        _error_row("errors, iid, 1 %", rng, runs, alpha, counted(0.01, shock=False)),
-        _error_row("errors, common shock, 0.1 %", rng, runs, alpha, counted(0.001, shock=True)),
-        _error_row("errors, common shock, 1 %", rng, runs, alpha, counted(0.01, shock=True)),
-        _error_row(
-            "ramp 1→10→50 %, 3,000 sticky users, CV 4, 5 always failing",
-            rng,
-            runs,
-            alpha,
-            crowded(4.0, simulate.sticky_subjects),
-        ),
-        _error_row(
-            "ramp 1→10→50 %, 3,000 sticky users, CV 2, 5 always failing",
-            rng,
-            runs,
-            alpha,
-            crowded(2.0, simulate.sticky_subjects),
-        ),
-        _error_row(
+        row("errors, iid, 0.1 %", runs, counted(0.001, shock=False)),
+        row("errors, iid, 1 %", runs, counted(0.01, shock=False)),
+        row("errors, common shock, 0.1 %", runs, counted(0.001, shock=True)),
+        row("errors, common shock, 1 %", runs, counted(0.01, shock=True)),
+        row("ramp 1→10→50 %, 3,000 sticky users, CV 4, 5 always failing", runs, crowded(4.0, simulate.sticky_subjects)),
+        row("ramp 1→10→50 %, 3,000 sticky users, CV 2, 5 always failing", runs, crowded(2.0, simulate.sticky_subjects)),
+        row(
             "the same judged by requests (not ours: why subjects)",
-            rng,
             few,
-            alpha,
             crowded(4.0, simulate.sticky_requests),
             claimed=False,
         ),
-        _error_row("deploy, 10 pods, pod noise CV .5", rng, runs, alpha, pods()),
-        _error_row("the same, 3 of 10 pods canary", rng, few, alpha, pods(chosen=3)),
-        _error_row(
-            "the same, pods of unequal size, the canary's 15 % larger", rng, few, alpha, pods(sizes=(115, 85) * 5)
-        ),
-        _error_row("durations, iid", rng, few, alpha, durations(shock=False)),
-        _error_row("durations, common shock 1.6×", rng, few, alpha, durations(shock=True)),
+        row("durations, iid", few, durations(shock=False)),
+        row("durations, common shock 1.6×", few, durations(shock=True)),
+        *_false_alarms_by_pods(rng, runs, looks, alpha, strict=strict),
     ]
 
 
-def false_certification(rng: Generator, runs: int, looks: int, beta: float) -> list[dict[str, Json]]:
+def _false_alarms_by_pods(rng: Generator, runs: int, looks: int, alpha: float, *, strict: bool) -> list[Row]:
+    def errors(chosen: int = 1, sizes: tuple[int, ...] = (100,) * 10) -> Looker:
+        return lambda chance, part: trials.pod_looks(chance, part, looks, alpha, chosen=chosen, sizes=sizes)
+
+    def durations(*, by_pods: bool) -> Looker:
+        return lambda chance, part: trials.pod_duration_looks(chance, part, max(looks // 4, 10), alpha, by_pods=by_pods)
+
+    def row(name: str, part: int, looker: Looker, *, claimed: bool = True) -> Row:
+        return error_row(name, _hits(rng, part, looker), part, alpha, claimed=claimed, strict=strict)
+
+    few = max(runs // 4, 50)
+    return [
+        row("deploy, 10 pods, pod noise CV .5", runs, errors()),
+        row("the same, 3 of 10 pods canary", runs, errors(chosen=3)),
+        row("the same, pods of unequal size, the canary's 15 % larger", runs, errors(sizes=(115, 85) * 5)),
+        row("durations, 10 pods, pod noise 5 %", few, durations(by_pods=True)),
+        row("the same, pods not told apart (why by pods)", few, durations(by_pods=False), claimed=False),
+    ]
+
+
+def false_certification(rng: Generator, runs: int, looks: int, beta: float, *, strict: bool = False) -> list[Row]:
     """Return a row for each harmful world: how often it was called harmless at some look. The truth is at the margin."""
 
     def over_allowance(share: float, next_share: float, *, shock: bool = False) -> Looker:
         def run(chance: Generator, part: int) -> Counts:
-            return excess_looks(
+            return trials.excess_looks(
                 chance,
                 part,
                 looks,
@@ -166,34 +178,45 @@ def false_certification(rng: Generator, runs: int, looks: int, beta: float) -> l
         return run
 
     def over_margin(chance: Generator, part: int) -> Counts:
-        return margin_looks(chance, part, looks, beta, base=0.01, margin=0.5, truth=1.5)
+        return trials.margin_looks(chance, part, looks, beta, base=0.01, margin=0.5, truth=1.5)
 
     def over_quantile(chance: Generator, part: int) -> Counts:
-        return quantile_looks(chance, part, looks, beta, margin=0.2, harmful=True)
+        return trials.quantile_looks(chance, part, looks, beta, margin=0.2, harmful=True)
 
+    def pods_over(base: float, chosen: int, *, by_pods: bool = True) -> Looker:
+        def run(chance: Generator, part: int) -> Counts:
+            return trials.pod_excess_looks(
+                chance, part, looks, beta, base=base, allowed=0.01, chosen=chosen, harmful=True, by_pods=by_pods
+            )
+
+        return run
+
+    def pods_over_quantile(chance: Generator, part: int) -> Counts:
+        return trials.pod_quantile_looks(chance, part, looks, beta, margin=0.2, harmful=True)
+
+    def row(name: str, part: int, looker: Looker, *, claimed: bool = True) -> Row:
+        return error_row(name, _hits(rng, part, looker), part, beta, claimed=claimed, strict=strict)
+
+    few = max(runs // 4, 50)
     return [
-        _error_row("allowance .5 %, at 1 %, next 10 %", rng, runs, beta, over_allowance(0.01, 0.10)),
-        _error_row("allowance .5 %, at 10 %, next 50 %", rng, runs, beta, over_allowance(0.10, 0.50)),
-        _error_row("allowance .5 %, at 50 %, next 100 %", rng, runs, beta, over_allowance(0.50, 1.00)),
-        _error_row("the same, base rate shocked", rng, runs, beta, over_allowance(0.50, 1.00, shock=True)),
-        _error_row("relative margin 50 % at 1 % errors", rng, runs, beta, over_margin),
-        _error_row("p95 margin 20 % (two bins)", rng, runs, beta, over_quantile),
+        row("allowance .5 %, at 1 %, next 10 %", runs, over_allowance(0.01, 0.10)),
+        row("allowance .5 %, at 10 %, next 50 %", runs, over_allowance(0.10, 0.50)),
+        row("allowance .5 %, at 50 %, next 100 %", runs, over_allowance(0.50, 1.00)),
+        row("the same, base rate shocked", runs, over_allowance(0.50, 1.00, shock=True)),
+        row("relative margin 50 % at 1 % errors", runs, over_margin),
+        row("p95 margin 20 % (two bins)", runs, over_quantile),
+        row("excess 1 % at 2 % errors, 10 pods, pod noise CV .5", few, pods_over(0.02, 1)),
+        row("the same, 5 of 10 pods canary", few, pods_over(0.02, 5)),
+        row("excess 1 % at 10 % errors, 10 pods, pod noise CV .5", few, pods_over(0.10, 1)),
+        row("the same, pods not told apart (why by pods)", few, pods_over(0.10, 1, by_pods=False), claimed=False),
+        row("p95 margin 20 % (two bins), 10 pods, pod noise 5 %", few, pods_over_quantile),
     ]
 
 
-def detection(rng: Generator, runs: int, alpha: float) -> list[dict[str, Json]]:
+def detection(rng: Generator, runs: int, alpha: float) -> list[Row]:
     """Return mean canary units to a conviction beside the information bound LB_two (known rates, unknown to the null)."""
 
-    def errors(name: str, rate: float, harm: float, *, baseline: int) -> dict[str, Json]:
-        stream = simulate.binomial_stream(
-            rng, runs=runs, looks=4000, canary=100, baseline=baseline, rate=rate, harm=harm
-        )
-        found = simulate.harm_looks(stream, runs, alpha)
-        share = 100 / (100 + baseline)
-        bound = -math.log(alpha) / two_arm_information(rate, rate * harm, share)
-        return _delay_row(name, found, 100, bound)
-
-    def slower(scale: float, part: int) -> dict[str, Json]:
+    def slower(scale: float, most: float | None) -> Row:
         usual, slow = simulate.duration_law(), simulate.duration_law(scale)
         found = simulate.latency_looks(
             rng,
@@ -205,56 +228,109 @@ def detection(rng: Generator, runs: int, alpha: float) -> list[dict[str, Json]]:
             baseline_law=lambda _look: usual,
             alpha=alpha,
         )
+        return delay_row(f"durations {scale:g}× slower, 10:90", found, 100, slow_bound(scale), most=most)
+
+    def slow_bound(scale: float) -> float:
+        usual, slow = simulate.duration_law(), simulate.duration_law(scale)
         pooled = 0.1 * slow + 0.9 * usual
-        gain = _kl(slow, pooled) + 9.0 * _kl(usual, pooled)
-        return _delay_row(f"durations {scale:g}× slower, 10:90", found, 100, -math.log(alpha) / gain)
+        return -math.log(alpha) / (_kl(slow, pooled) + 9.0 * _kl(usual, pooled))
 
-    def by_pods(name: str, rate: float, harm: float) -> dict[str, Json]:
-        found = pod_looks(rng, few, 4000, alpha, rate=rate, harm=harm, spread=0.0)
-        return _delay_row(name, found, 100, -math.log(alpha) / two_arm_information(rate, rate * harm, 0.1))
+    def by_pods(rate: float, harm: float, plain: Row) -> Row:
+        found = trials.pod_looks(rng, runs, 4000, alpha, rate=rate, harm=harm, spread=0.0)
+        name = f"errors {100 * rate:g} → {100 * rate * harm:g} %, 10 pods, the test by pods"
+        return beside_row(delay_row(name, found, 100, _bound(rate, harm, 0.1, alpha)), plain, 1.3)
 
-    few = max(runs // 8, 40)
+    part = max(runs // 4, 40)
+    low = _errors(rng, runs, alpha, 0.001, 5.0, most=1.5)
+    high = _errors(rng, runs, alpha, 0.01, 2.0, most=1.7)
+    slow = slower(1.10, 1.9)
+    pods_slow = trials.pod_duration_looks(rng, part, 400, alpha, slower=1.10, spread=0.0)
+    named = "durations 1.1× slower, 10 pods, the test by pods"
     return [
-        by_pods("errors .1 → .5 %, 10 pods, the test by pods", 0.001, 5.0),
-        by_pods("errors 1 → 2 %, 10 pods, the test by pods", 0.01, 2.0),
-        errors("errors .1 → .5 %, 10:90", 0.001, 5.0, baseline=900),
-        errors("errors 1 → 2 %, 10:90", 0.01, 2.0, baseline=900),
-        errors("errors .1 → .5 %, 1:1", 0.001, 5.0, baseline=100),
-        slower(1.10, few),
-        slower(1.25, few),
+        low,
+        high,
+        by_pods(0.001, 5.0, low),
+        by_pods(0.01, 2.0, high),
+        _errors(rng, runs, alpha, 0.001, 5.0, baseline=100),
+        slow,
+        beside_row(delay_row(named, pods_slow, 100, slow_bound(1.10)), slow, 1.3),
+        slower(1.25, None),
     ]
 
 
-def planned(rng: Generator, runs: int, beta: float) -> list[dict[str, Json]]:
+def late_change(rng: Generator, runs: int, alpha: float) -> list[Row]:
+    """Return mean canary units from the beginning of a harm that comes after 50,000 healthy ones to its conviction."""
+    return [
+        _errors(rng, runs, alpha, 0.001, 5.0, most=2.7, healthy=HEALTHY),
+        _errors(rng, runs, alpha, 0.01, 2.0, healthy=HEALTHY),
+    ]
+
+
+def _errors(
+    rng: Generator,
+    runs: int,
+    alpha: float,
+    rate: float,
+    harm: float,
+    *,
+    baseline: int = 900,
+    most: float | None = None,
+    healthy: int = 0,
+) -> Row:
+    stream = simulate.binomial_stream(
+        rng, runs=runs, looks=4000, canary=100, baseline=baseline, rate=rate, harm=harm, healthy=healthy
+    )
+    found = simulate.harm_looks(stream, runs, alpha)
+    name = f"errors {100 * rate:g} → {100 * rate * harm:g} %, {'10:90' if baseline == 900 else '1:1'}"
+    if healthy:
+        name += f", after {100 * healthy:,} healthy canary requests"
+    bound = _bound(rate, harm, 100 / (100 + baseline), alpha)
+    return delay_row(name, found, 100, bound, most=most, healthy=healthy)
+
+
+def planned(rng: Generator, runs: int, beta: float) -> list[Row]:
     """Return planned and measured mean canary units to certify a harmless canary."""
-    rows: list[dict[str, Json]] = []
+    rows: list[Row] = []
     for share, next_share in ((0.01, 0.10), (0.10, 0.50), (0.50, 1.00)):
         allowed = 0.005 / next_share
         need = planner.excess_need(0.002, allowed, share, beta)
         assert need is not None
         unit = max(need // 40, 1)
-        found = excess_looks(
+        found = trials.excess_looks(
             rng, runs, 1200, beta, base=0.002, allowed=allowed, share=share, units=unit / share, harmful=False
         )
-        rows.append(_plan_row(f"excess below {100 * allowed:.2g} % at {share:.0%}, base .2 %", need, found, unit))
+        rows.append(plan_row(f"excess below {100 * allowed:.2g} % at {share:.0%}, base .2 %", need, found, unit))
     need = planner.margin_need(0.01, 0.5, 0.5, beta)
     assert need is not None
-    found = margin_looks(rng, runs, 1200, beta, base=0.01, margin=0.5, truth=1.0, canary=need // 40)
-    rows.append(_plan_row("relative margin 50 % at 1 % errors, 1:1", need, found, need // 40))
+    found = trials.margin_looks(rng, runs, 1200, beta, base=0.01, margin=0.5, truth=1.0, canary=need // 40)
+    rows.append(plan_row("relative margin 50 % at 1 % errors, 1:1", need, found, need // 40))
     metric = Metric(name="latency", kind=Kind.LATENCY, margin=0.2)
     step = StepContext(index=2, share_canary=0.5, next_share=1.0, allowance=0.0, is_last_before_full=True)
     history = np.zeros(BIN_COUNT, dtype=np.int64)
     history[simulate.SUPPORT] = np.rint(1e6 * simulate.duration_law())
     need = planner.latency_need(metric, step, beta, history)
     assert need is not None
-    found = quantile_looks(rng, runs, 1200, beta, margin=0.2, harmful=False, canary=need // 40)
-    rows.append(_plan_row("p95 margin 20 % (two bins), 1:1", need, found, need // 40))
+    found = trials.quantile_looks(rng, runs, 1200, beta, margin=0.2, harmful=False, canary=need // 40)
+    rows.append(plan_row("p95 margin 20 % (two bins), 1:1", need, found, need // 40))
+    return [*rows, *_planned_by_pods(rng, runs, beta)]
+
+
+def _planned_by_pods(rng: Generator, runs: int, beta: float) -> list[Row]:
+    """Return the same of the tests by pods, of pods that do not differ: what a verdict says is still needed."""
+    cost = -math.log(beta) - float(harmless.LOG_WEIGHTS[0])
+    rows = []
+    for chosen in (1, 5):
+        need = math.ceil(cost / harmless.excess_information(0.02, 0.01, chosen / 10))
+        unit = max(need // (40 * chosen), 1)
+        found = trials.pod_excess_looks(
+            rng, runs, 1200, beta, base=0.02, allowed=0.01, chosen=chosen, harmful=False, spread=0.0, requests=unit
+        )
+        rows.append(plan_row(f"excess 1 % at 2 % errors, {chosen} of 10 pods", need, found, unit * chosen))
+    need = math.ceil(cost / harmless.tail_information(0.05, _tail(0.2), 0.1))
+    unit = need // 40
+    found = trials.pod_quantile_looks(rng, runs, 1200, beta, margin=0.2, harmful=False, spread=0.01, requests=unit)
+    rows.append(plan_row("p95 margin 20 % (two bins), 1 of 10 pods", need, found, unit))
     return rows
-
-
-def _kl(p: Floats, q: Floats) -> float:
-    used = p > 0.0
-    return float((p[used] * np.log(p[used] / q[used])).sum())
 
 
 def two_arm_information(base: float, canary: float, share: float) -> float:
@@ -264,154 +340,19 @@ def two_arm_information(base: float, canary: float, share: float) -> float:
     return ratio.bernoulli_kl(canary, pooled) + odds * ratio.bernoulli_kl(base, pooled)
 
 
-def excess_looks(
-    rng: Generator,
-    runs: int,
-    looks: int,
-    beta: float,
-    *,
-    base: float,
-    allowed: float,
-    share: float,
-    units: float,
-    harmful: bool,
-    shock: bool = False,
-) -> Counts:
-    """Return the look at which the allowance test certifies; a harmful canary exceeds the baseline by all it may.
-
-    `units` arrive at both arms together in a look; `shock` trebles the base rate in every other ten looks.
-    """
-    process = np.zeros((runs, len(excess.LOG_WEIGHTS)))
-    past_bad, past_seen = np.zeros(runs), np.zeros(runs)
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        rate = base * (3.0 if shock and (look // 10) % 2 else 1.0)
-        seen = rng.poisson(units * share, runs)
-        bad = rng.binomial(seen, rate + allowed if harmful else rate)
-        others = rng.poisson(units * (1.0 - share), runs)
-        others_bad = rng.binomial(others, rate)
-        bets = excess.bets_for(past_bad, past_seen, share=share, excess=allowed)
-        process += excess.log_e(bad, seen, others_bad, share=share, excess=allowed, bets=bets)
-        past_bad += others_bad
-        past_seen += others
-        value = mixture.log_sum(process + excess.LOG_WEIGHTS)
-        certified[(certified == 0) & (value >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+def _bound(rate: float, harm: float, share: float, alpha: float) -> float:
+    return -math.log(alpha) / two_arm_information(rate, rate * harm, share)
 
 
-def margin_looks(
-    rng: Generator, runs: int, looks: int, beta: float, *, base: float, margin: float, truth: float, canary: int = 200
-) -> Counts:
-    """Return the look at which the relative test certifies at a 1:1 split when the true ratio is `truth`."""
-    process = np.zeros((runs, len(ratio.SAFE_RATIOS)))
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        bad = rng.binomial(canary, base * truth, runs)
-        both = bad + rng.binomial(canary, base, runs)
-        process += ratio.log_e(bad, both, 0.5, ratio.SAFE_RATIOS, 1.0 + margin)
-        value = mixture.log_sum(process + ratio.SAFE_LOG_WEIGHTS)
-        certified[(certified == 0) & (value >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+def _hits(rng: Generator, runs: int, looker: Looker) -> int:
+    return sum(int((looker(rng, min(_CHUNK, runs - begin)) > 0).sum()) for begin in range(0, runs, _CHUNK))
 
 
-def quantile_looks(
-    rng: Generator, runs: int, looks: int, beta: float, *, margin: float, harmful: bool, canary: int = 100
-) -> Counts:
-    """Return the look at which the p95 margin is certified at 1:1; a harmful canary is slower by exactly the margin."""
-    shift = bins_of_margin(margin)
-    over = 0.05
-    usual = simulate.duration_law()
-    above = np.cumsum(usual[::-1])[::-1]
-    threshold = int(np.argmax(above <= over))
-    over, beyond = float(above[threshold]), float(above[threshold if harmful else threshold + shift])
-    tail = np.concatenate(([float(above[threshold + shift]) / over], ratio.TAIL_RATIOS))
-    process = np.zeros((runs, len(ratio.TAIL_LOG_WEIGHTS)))
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        slow = rng.binomial(canary, beyond, runs)
-        both = slow + rng.binomial(canary, over, runs)
-        process += ratio.log_e(slow, both, 0.5, tail, 1.0)
-        value = mixture.log_sum(process + ratio.TAIL_LOG_WEIGHTS)
-        certified[(certified == 0) & (value >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+def _kl(p: Floats, q: Floats) -> float:
+    used = p > 0.0
+    return float((p[used] * np.log(p[used] / q[used])).sum())
 
 
-def pod_looks(
-    rng: Generator,
-    runs: int,
-    looks: int,
-    alpha: float,
-    *,
-    rate: float = 0.1,
-    harm: float = 1.0,
-    spread: float = 0.5,
-    chosen: int = 1,
-    sizes: tuple[int, ...] = (100,) * 10,
-) -> Counts:
-    """Return the look at which the test by pods rejects: `sizes` requests a look, of which the first `chosen` pods' are
-    the canary's and fail `harm` times as often; each pod's rate varies with a coefficient of variation `spread`.
-    """
-    main, late = mixture.begin(len(groups.LAMBDAS), runs)
-    rejected = np.zeros(runs, dtype=np.int64)
-    requests = np.broadcast_to(np.array(sizes), (runs, len(sizes)))
-    mean = rate * np.array(sizes, dtype=np.float64)
-    mean[:chosen] *= harm
-    for look in range(1, looks + 1):
-        noise = rng.gamma(spread**-2, spread**2, requests.shape) if spread > 0.0 else np.ones(requests.shape)
-        scores = groups.scores(rng.poisson(mean * noise), requests)
-        main, late = mixture.advance(main, late, look, groups.log_e(scores, chosen))
-        value = mixture.log_value(main, late, look, groups.LOG_WEIGHTS)
-        rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
-        if rejected.all():
-            break
-    return rejected
-
-
-def _error_row(
-    name: str, rng: Generator, runs: int, level: float, looker: Looker, *, claimed: bool = True
-) -> dict[str, Json]:
-    hits = 0
-    for begin in range(0, runs, _CHUNK):
-        hits += int((looker(rng, min(_CHUNK, runs - begin)) > 0).sum())
-    low, high = clopper_pearson(hits, runs)
-    return {
-        "world": name,
-        "runs": runs,
-        "errors": hits,
-        "rate": hits / runs,
-        "low": low,
-        "high": high,
-        "level": level,
-        "claimed": claimed,
-    }
-
-
-def _delay_row(name: str, found: Counts, canary_per_look: int, bound: float) -> dict[str, Json]:
-    detected = found > 0
-    delay = found[detected] * canary_per_look
-    mean = float(delay.mean()) if len(delay) else None
-    return {
-        "world": name,
-        "runs": len(found),
-        "detected": float(detected.mean()),
-        "mean_canary_units": mean,
-        "median_canary_units": float(np.median(delay)) if len(delay) else None,
-        "bound": bound,
-        "times_bound": None if mean is None else mean / bound,
-    }
-
-
-def _plan_row(name: str, need: int, found: Counts, unit: int) -> dict[str, Json]:
-    measured = float(found[found > 0].mean() * unit)
-    return {"claim": name, "planned": need, "measured_mean": measured, "certified": float((found > 0).mean())}
-
-
-def _number(value: Json) -> float:
-    assert isinstance(value, int | float)
-    return float(value)
+def _tail(margin: float) -> float:
+    """Return how the share of simulated values beyond the p95 falls when the threshold is raised by a margin."""
+    return trials.tail_of(bins_of_margin(margin) / BINS_PER_DOUBLING)

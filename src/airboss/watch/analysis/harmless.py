@@ -36,6 +36,7 @@ from airboss.watch.analysis.groups import LAMBDAS, compared
 
 LOG_WEIGHTS: Final[Floats] = np.log(np.concatenate(([0.5], np.full(len(LAMBDAS), 0.5 / len(LAMBDAS)))))
 """The leading bet first."""
+_OF_TEN_PODS: Final = 0.9
 _SEARCH: Final[Floats] = np.geomspace(0.02, 5.0, 60)
 
 
@@ -70,10 +71,11 @@ def tail_bets_for(tail: ArrayLike) -> Floats:
 def excess_information(rate: float, excess: float, share: float) -> float:
     """Return the log e-value a canary request gains on average by the best bet, pods alike, of equal rate and many.
 
-    A known baseline would give the growth of one arm; comparing pods gives the part 1 − f of it, for the sets that are
-    compared share pods with the canary.
+    A known baseline would give the growth of one arm. Of P pods the sums over sets of K have the variance
+    K·(1−f)·P/(P−1) times a pod's, and lie (1−f)·K·n·δ apart in the mean, so that comparing them gives (1−f)·(P−1)/P of
+    that growth; ten pods are taken.
     """
-    return float(_excess_growth(np.asarray(rate), excess).max()) * (1.0 - share)
+    return float(_excess_growth(np.asarray(rate), excess).max()) * (1.0 - share) * _OF_TEN_PODS
 
 
 def tail_information(over: float, tail: float, share: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from airboss.watch.analysis import histogram, mixture, ratio
 from airboss.watch.analysis.bins import BIN_COUNT, Counts, Floats, edge_us
@@ -50,8 +50,12 @@ def binomial_stream(
     rate: float,
     harm: float = 1.0,
     shock: bool = False,
+    healthy: int = 0,
 ) -> Iterator[Look]:
-    """Yield iid counts; `shock` moves both arms' rate between .5 and 4 times by a slow common wave with jumps."""
+    """Yield iid counts; `shock` moves both arms' rate between .5 and 4 times by a slow common wave with jumps.
+
+    The canary fails `harm` times as often from the look after `healthy` ones on.
+    """
     share = canary / (canary + baseline)
     factor = np.ones(runs)
     for look in range(looks):
@@ -62,7 +66,11 @@ def binomial_stream(
         else:
             factor_now = factor
         p = np.minimum(rate * factor_now, 1.0)
-        yield rng.binomial(canary, np.minimum(p * harm, 1.0)), rng.binomial(baseline, p), share
+        yield (
+            rng.binomial(canary, np.minimum(p * (harm if look >= healthy else 1.0), 1.0)),
+            rng.binomial(baseline, p),
+            share,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +138,23 @@ def pod_noise(rng: Generator, *, runs: int, looks: int, groups: int, mean: float
     shape = 1.0 / spread**2
     for _ in range(looks):
         yield rng.poisson(mean * rng.gamma(shape, 1.0 / shape, (runs, groups)))
+
+
+def pod_durations(
+    rng: Generator, *, runs: int, looks: int, pods: int, values: int, spread: float, slower: float = 1.0
+) -> Iterator[Counts]:
+    """Yield histograms (runs, pods, bins of SUPPORT) of `values` durations a pod, the first pod `slower` times as slow.
+
+    In every look each pod is faster or slower by a factor of its own, exp(spread·z), z of 15 even steps of the normal law.
+    """
+    factors = np.exp(spread * ndtri((np.arange(15) + 0.5) / 15))
+    usual = np.stack([duration_law(factor) for factor in factors])
+    slow = np.stack([duration_law(factor * slower) for factor in factors])
+    for _ in range(looks):
+        drawn = rng.integers(0, len(factors), (runs, pods))
+        laws = usual[drawn]
+        laws[:, 0] = slow[drawn[:, 0]]
+        yield rng.multinomial(values, laws)
 
 
 def duration_law(scale: float = 1.0) -> Floats:

@@ -18,34 +18,64 @@ def calibrate(
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same numbers.")] = 1,
     runs: Annotated[int, typer.Option("--runs", min=50, help="Simulated rollouts for each row.")] = 2000,
     looks: Annotated[int, typer.Option("--looks", min=10, help="Looks for each rollout.")] = 400,
-    full: Annotated[
-        bool, typer.Option("--full", help="The acceptance list: 20,000 runs of 1,000 looks; takes hours.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="The acceptance list: 20,000 runs of 1,000 looks.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure false alarms, misses and delays on simulations.
 
-    Works offline; takes some minutes. Ends with 1 when a promised level is broken.
+    Each row says its goal and whether it is reached. Works offline; takes some minutes, --full some ten. Ends with 1 when
+    a promised level is broken, with --full when any goal is missed.
     """
     from airboss.watch import analysis as room
 
     note(
         f"Simulating {20_000 if full else runs:,} rollouts of {1000 if full else looks:,} looks for each row, seed {seed}"
     )
-    found = room.calibrate(seed, runs, looks, full=full)
+    found = room.calibrate(seed, runs, looks, full=full, progress=lambda what: note(f"… {what}"))
     if as_json:
         emit(found)
     else:
-        for name, value in found.items():
-            if not isinstance(value, list):
-                say(f"{name.replace('_', ' ')}: {value}")
-                continue
-            say(name.replace("_", " ").capitalize())
-            for row in value:
-                if isinstance(row, dict):
-                    say("  " + ", ".join(f"{key} {_short(item)}" for key, item in row.items()))
+        _print_report(found)
     if not found["ok"]:
         raise typer.Exit(Exit.FAULT)
+
+
+def _print_report(found: dict[str, Any]) -> None:
+    """Write each row as two lines, which need no wide screen: what was simulated, and what came of it."""
+    for name, title in _SECTIONS.items():
+        say(f"\n{title}")
+        for row in found[name]:
+            mark = {True: "reached", False: "MISSED ", None: "       "}[row["reached"]]
+            goal = "" if row["goal"] is None else f"; goal: {row['goal']}"
+            say(f"  {mark}  {row.get('world') or row['claim']}")
+            say(f"           {_figures(row)}{goal}")
+    say("\nEvery goal is reached." if not found["missed"] else "\nMissed: " + "; ".join(found["missed"]))
+
+
+_SECTIONS = {
+    "false_alarms": "False alarms: the change does nothing, and is convicted at some look",
+    "false_certification": "False certification: the harm is at its margin, and is called harmless at some look",
+    "detection": "Delay: canary requests until harm is convicted, beside the least that any test could need",
+    "late_change": "Late change: the same, counted from the beginning of the harm",
+    "planned": "Planned: canary requests until a harmless canary is certified, as planned and as measured",
+}
+
+
+def _figures(row: dict[str, Any]) -> str:
+    if "rate" in row:
+        low, high = 100 * row["low"], 100 * row["high"]
+        return f"{100 * row['rate']:.2f} % ({low:.2f} to {high:.2f} %) of {row['runs']:,} runs"
+    if "planned" in row:
+        return f"planned {row['planned']:,}, measured {row['measured_mean']:,.0f} ({100 * row['off']:+.1f} %)"
+    if row["mean_canary_units"] is None:
+        return f"never found in {row['runs']:,} runs"
+    text = f"mean {row['mean_canary_units']:,.0f}, median {row['median_canary_units']:,.0f}, {row['runs']:,} runs"
+    if row["detected"] < 1.0:
+        text += f", found in {100 * row['detected']:.4g} %"
+    if row["alarms_before"]:
+        text += f", alarms before {100 * row['alarms_before']:.2g} %"
+    text += f", {row['times_bound']:.2f} times the bound of {row['bound']:,.0f}"
+    return text + (f", {row['times_plain']:.2f} times the plain test" if row.get("times_plain") else "")
 
 
 @analysis.command("replay")
@@ -82,11 +112,3 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         f"{told['log_e_safe']:.3f}",
         "unknown" if one["same"] is None else "yes" if one["same"] else "NO",
     )
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return "–".join(_short(one) for one in value)
-    return str(value)
