@@ -75,6 +75,9 @@ class Pins:
             pinned[f"{self.kind}/{name}"] = self.digests[name]
         return Inspection(pinned=pinned)
 
+    def pins(self, spec: Spec, connection: Connection) -> Mapping[str, str]:
+        return self.inspect(spec, connection).pinned
+
 
 class Desk:
     """A store with the examples in force, and the services over it."""

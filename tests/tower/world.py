@@ -201,6 +201,9 @@ class NoFindings:
     def inspect(self, spec, connection) -> Inspection:  # type: ignore[no-untyped-def]  # noqa: ARG002 - the port
         return Inspection()
 
+    def pins(self, spec, connection) -> dict[str, str]:  # type: ignore[no-untyped-def]  # noqa: ARG002 - the port
+        return {}
+
 
 class Loud(logging.Handler):
     """Raises what the tower caught, logged and lived on with: in a test that is a fault, unless it is expected."""

@@ -11,7 +11,7 @@ from airboss.catalog import Catalog
 from airboss.changes import expansion, fitness
 from airboss.changes.draft import Draft, refused
 from airboss.changes.expansion import Known
-from airboss.changes.inspection import Finding, Inspection, Inspector
+from airboss.changes.inspection import Finding, Inspection, Inspector, Reviewer
 from airboss.changes.shelf import Shelf
 from airboss.changes.spec import Section, Spec, section_digests, total_digest
 from airboss.kernel.errors import Invalid, Refused
@@ -40,7 +40,7 @@ class Examiner:
         catalog: Catalog,
         *,
         inspectors: Mapping[str, Inspector],
-        reviewers: Sequence[Inspector],
+        reviewers: Sequence[Reviewer],
         flags: Flags | None = None,
     ) -> None:
         self._catalog = catalog
@@ -81,10 +81,23 @@ class Examiner:
         )
 
     def inspect(self, connection: Connection, spec: Spec) -> Inspection:
-        """Return what the inspectors of a change's targets see now. `pinned` differing from the spec's is drift.
+        """Return what the inspectors of a change's targets see now, and its reviewers.
 
         Raises Refused for a kind of target nothing here can carry.
         """
+        seen = [inspector.inspect(spec, connection) for inspector in self._asked(spec)]
+        pinned = {subject: digest for one in seen for subject, digest in one.pinned.items()}
+        # Reviewers see the change as it would be carried out, with what its payload was pinned to.
+        whole = replace(spec, pinned=pinned)
+        seen += [reviewer.inspect(whole, connection) for reviewer in self._reviewers]
+        return Inspection(findings=tuple(finding for one in seen for finding in one.findings), pinned=pinned)
+
+    def pins(self, connection: Connection, spec: Spec) -> dict[str, str]:
+        """Return what the payload is now: differing from the spec's `pinned` is drift. Raises what `inspect` raises."""
+        asked = self._asked(spec)
+        return {subject: digest for one in asked for subject, digest in one.pins(spec, connection).items()}
+
+    def _asked(self, spec: Spec) -> list[Inspector]:
         asked: list[Inspector] = []
         for number, stage in enumerate(spec.stages):
             inspector = self._inspectors.get(stage.target.kind)
@@ -97,12 +110,7 @@ class Examiner:
                 )
             if inspector not in asked:
                 asked.append(inspector)
-        seen = [inspector.inspect(spec, connection) for inspector in asked]
-        pinned = {subject: digest for one in seen for subject, digest in one.pinned.items()}
-        # Reviewers see the change as it would be carried out, with what its payload was pinned to.
-        whole = replace(spec, pinned=pinned)
-        seen += [reviewer.inspect(whole, connection) for reviewer in self._reviewers]
-        return Inspection(findings=tuple(finding for one in seen for finding in one.findings), pinned=pinned)
+        return asked
 
     def known(self, connection: Connection) -> Known:
         """Return what a change can refer to. Eight queries."""

@@ -37,3 +37,12 @@ class Inspector(Protocol):
     """
 
     def inspect(self, spec: Spec, connection: Connection) -> Inspection: ...
+
+    def pins(self, spec: Spec, connection: Connection) -> Mapping[str, str]:
+        """Return what `inspect` would pin, without the work of saying what it means. Raises what `inspect` raises."""
+
+
+class Reviewer(Protocol):
+    """Looks at a whole change with everything pinned, once, before people see it."""
+
+    def inspect(self, spec: Spec, connection: Connection) -> Inspection: ...

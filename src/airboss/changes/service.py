@@ -14,7 +14,7 @@ from airboss.changes import repo
 from airboss.changes.commands import Cancel, Create, Edit, Submit
 from airboss.changes.draft import Draft, read_change, reread
 from airboss.changes.examination import Examiner, Expanded, Flags
-from airboss.changes.inspection import Inspection, Inspector
+from airboss.changes.inspection import Inspector, Reviewer
 from airboss.changes.lifecycle import EDITABLE, FACTS, Change, Moved, Phase
 from airboss.changes.shelf import Shelf
 from airboss.changes.spec import Section, Spec, affected
@@ -70,7 +70,7 @@ class Changes:
         ids: Ids,
         catalog: Catalog,
         inspectors: Mapping[str, Inspector] | None = None,
-        reviewers: Sequence[Inspector] = (),
+        reviewers: Sequence[Reviewer] = (),
         flags: Flags | None = None,
         wake: Wake = _nobody,
         unasked: Unasked = _nothing_asked,
@@ -286,9 +286,9 @@ class Changes:
         """Return a draft made whole, as submit would: for a preview. Raises Refused with the place."""
         return self._examiner.expand(connection, draft)
 
-    def inspect(self, connection: Connection, spec: Spec) -> Inspection:
-        """Return what the inspectors of a change see now; `pinned` differing from the spec's is drift. Raises Refused."""
-        return self._examiner.inspect(connection, spec)
+    def pins(self, connection: Connection, spec: Spec) -> dict[str, str]:
+        """Return what the payload of a change is now; differing from the spec's `pinned` is drift. Raises Refused."""
+        return self._examiner.pins(connection, spec)
 
     # -- moving (for the tower) ----------------------------------------------------------------------------------
 

@@ -131,11 +131,11 @@ class Clearance:
             return f"the {' and '.join(moved)} of this change is not what was approved"
         given = change.expanded()
         try:
-            seen = self._changes.inspect(connection, given)
+            seen = self._changes.pins(connection, given)
         except AirbossError as fault:
             return fault.detail
         for subject, digest in sorted(given.pinned.items()):
-            if seen.pinned.get(subject) != digest:
+            if seen.get(subject) != digest:
                 return f"{subject} was changed after it was approved; edit the change to have it reviewed again"
         return None
 

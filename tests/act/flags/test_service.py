@@ -312,6 +312,7 @@ def test_the_inspector_says_who_becomes_exposed(defined: Flags, store: Store, en
     inspector = FlagInspector(defined, people={"checkout": 50_000}.get)
     with store.read() as connection:
         seen = inspector.inspect(change("tax.engine", 1, 10, 50, 100), connection)
+        assert inspector.pins(change("tax.engine", 1, 10, 50, 100), connection) == seen.pinned
         digest = defined.observe(connection, "tax.engine").digest
         assert seen.pinned == {"flag/tax.engine": digest}
         assert [finding.code for finding in seen.findings] == ["flag-exposure"]

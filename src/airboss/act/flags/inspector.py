@@ -34,14 +34,22 @@ class FlagInspector:
         """
         findings: list[Finding] = []
         pinned: dict[str, str] = {}
-        for number, stage in enumerate(spec.stages):
-            if stage.target.kind != KIND:
-                continue
-            place = f"spec.rollout.stages[{number}].target.flag"
-            flag, new, old = self._sides(connection, stage, place)
+        for stage, flag, new, old in self._moved(spec, connection):
             pinned[subject_of(flag.definition.name)] = flag.definition.digest
             findings += _findings(flag, stage, new, old, self._people(spec.services[0]))
         return Inspection(findings=tuple(findings), pinned=pinned)
+
+    def pins(self, spec: Spec, connection: Connection) -> dict[str, str]:
+        """Return the digests of those definitions, without asking whom they would expose. Raises what `inspect` raises."""
+        return {
+            subject_of(flag.definition.name): flag.definition.digest for _, flag, _, _ in self._moved(spec, connection)
+        }
+
+    def _moved(self, spec: Spec, connection: Connection) -> Iterator[tuple[Stage, Flag, str, str]]:
+        """Yield each stage that moves a flag, with the flag, its new side and its old one."""
+        for number, stage in enumerate(spec.stages):
+            if stage.target.kind == KIND:
+                yield stage, *self._sides(connection, stage, f"spec.rollout.stages[{number}].target.flag")
 
     def _sides(self, connection: Connection, stage: Stage, place: str) -> tuple[Flag, str, str]:
         params = stage.target.params

@@ -62,6 +62,10 @@ class EnvoyInspector:
             )
         return Inspection(findings=tuple(findings), pinned=pinned)
 
+    def pins(self, spec: Spec, connection: Connection) -> Mapping[str, str]:
+        """Return the digests of those connections. Raises what `inspect` raises."""
+        return self.inspect(spec, connection).pinned
+
 
 def _params(params: Mapping[str, Any], place: str) -> dict[str, str]:
     for field in params:
