@@ -1,16 +1,16 @@
 """How many durable transitions a second SQLite takes, and how long the offline verification of many entries lasts.
 
-A transition is what every service does: lock the subject, move a state row by its version, record one fact. Prints
-one line of JSON; `--threads`, `--seconds` and `--entries` say how much.
+A transition is what every service does: lock the subject, move a state row by its version, record one fact. The peer is
+SQLite itself on the same disk: one insert a transaction at the same durability (WAL, `synchronous=FULL`), one writer.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import sqlite3
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -21,7 +21,9 @@ from airboss.kernel.ids import SystemChance, TimeOrderedIds
 from airboss.records.audit import verify
 from airboss.records.journal import Fact, Journal
 from airboss.records.store import Store, open_store
+from bench.table import Effort, Row, interleaved, over
 
+WRITERS = 32
 _room = sa.MetaData()
 state = sa.Table(
     "bench_state",
@@ -37,7 +39,7 @@ _MOVE = (
 )
 
 
-def transitions(store: Store, journal: Journal, *, threads: int, seconds: float, prefix: str) -> dict[str, float]:
+def transitions(store: Store, journal: Journal, *, threads: int, seconds: float, prefix: str) -> tuple[float, float]:
     """Return transitions a second with each writer moving a row of its own, and how many shared a commit."""
     with store.write() as tx:
         _room.create_all(tx.connection)
@@ -73,66 +75,92 @@ def transitions(store: Store, journal: Journal, *, threads: int, seconds: float,
     for worker in workers:
         worker.join()
     took = time.monotonic() - began
-    return {
-        "threads": threads,
-        "transitions": sum(counts),
-        "per_second": round(sum(counts) / took),
-        "a_commit": round(sum(counts) / (store.commits - commits), 1),
-    }
+    return sum(counts) / took, sum(counts) / (store.commits - commits)
 
 
-def verification(store: Store, journal: Journal, *, entries: int) -> dict[str, float]:
-    """Return how long the offline verification takes, over subjects of twenty facts each."""
+def bare_commits(path: Path, seconds: float) -> float:
+    """Return how many single inserts a second SQLite itself commits there."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE IF NOT EXISTS line (text TEXT NOT NULL)")
+    done, began = 0, time.monotonic()
+    while time.monotonic() - began < seconds:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO line VALUES (?)", ("a" * 400,))
+        connection.execute("COMMIT")
+        done += 1
+    connection.close()
+    return done / (time.monotonic() - began)
+
+
+def verified(store: Store, journal: Journal, entries: int) -> tuple[int, float]:
+    """Fill up to about so many entries, subjects of twenty facts each. Return how many there are and how long
+    verifying took."""
     made = 0
     while made < entries:
         with store.write() as tx:
-            for _ in range(min(5_000, entries - made)):
+            for number in range(made, min(made + 5_000, entries)):
                 journal.record(
                     tx,
                     Fact(
-                        subject=f"flag/{made // 20}",
+                        subject=f"flag/{number // 20}",
                         type="flag.moved",
                         actor="system",
-                        body={"from": "off", "to": "on", "share": 0.1, "number": made},
-                        state_digest=digest({"number": made}),
+                        body={"from": "off", "to": "on", "share": 0.1, "number": number},
+                        state_digest=digest({"number": number}),
                     ),
                 )
-                made += 1
+        made += 5_000
     began = time.monotonic()
     report = verify(store.url.render_as_string(hide_password=False))
     took = time.monotonic() - began
     assert report.ok, report.findings
-    return {
-        "entries": report.size,
-        "seconds": round(took, 2),
-        "microseconds_an_entry": round(took / report.size * 1e6, 1),
-    }
+    return report.size, took
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--threads", type=int, default=32)
-    options.add_argument("--seconds", type=float, default=5)
-    options.add_argument("--entries", type=int, default=50_000)
-    options.add_argument("--folder", default=".", help="on the disk to be measured")
-    chosen = options.parse_args()
+def rows(effort: Effort) -> Iterator[Row]:
     clock, chance = SystemClock(), SystemChance()
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        store = open_store(f"sqlite:///{Path(folder).resolve() / 'bench.db'}", clock=clock)
+    seconds = effort.of(20, quick=4) / 10
+    with tempfile.TemporaryDirectory(dir=".") as name:  # where the work is, so on a disk: /tmp may be memory
+        folder = Path(name).resolve()
+        store = open_store(f"sqlite:///{folder / 'bench.db'}", clock=clock)
         store.create()
         journal = Journal(store, clock=clock, ids=TimeOrderedIds(clock, chance), chance=chance)
         journal.open()
-        alone = transitions(store, journal, threads=1, seconds=chosen.seconds / 2, prefix="alone")
-        together = transitions(store, journal, threads=chosen.threads, seconds=chosen.seconds, prefix="chg")
-        found = {
-            "one_writer": alone,
-            "many_writers": together,
-            "gain": round(together["per_second"] / alone["per_second"], 2),
-            "verify": verification(store, journal, entries=chosen.entries),
-        }
+        turn, shared = 0, [0.0]
+
+        def ours(threads: int) -> float:
+            nonlocal turn
+            turn += 1
+            a_second, shared[0] = transitions(store, journal, threads=threads, seconds=seconds, prefix=f"chg{turn}")
+            return a_second
+
+        found = interleaved(
+            {
+                "bare": lambda: bare_commits(folder / "bare.db", seconds / 2),
+                "alone": lambda: ours(1),
+                "many": lambda: ours(WRITERS),
+            },
+            effort.of(5, quick=3),
+        )
+        many = found["many"]
+        yield Row(
+            what=f"durable transitions with their facts on SQLite, {WRITERS} writers",
+            ours=many.told(0, "a second"),
+            peer=f"SQLite {sqlite3.sqlite_version} alone, one row a commit: {found['bare'].told(0, 'a second')}",
+            ratio=over(many, found["bare"]).told(2, "× as many"),
+            goal="≥ 2,000 a second",
+            reached=many.median >= 2_000,
+            note=f"one writer {found['alone'].told(0, 'a second')}",
+        )
+        size, took = verified(store, journal, effort.of(200_000, quick=20_000, full=1_000_000))
         store.close()
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()
+    million = took / size * 1e6
+    yield Row(
+        what="verification of a journal of a million entries",
+        ours=f"{million:.1f} s" + (f", from {size:,}" if size < 1_000_000 else ""),
+        goal="≤ 10 s",
+        reached=million <= 10,
+        note=f"{size:,} entries in {took:.1f} s; the time grows in proportion",
+    )
