@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from airboss.kernel.settings import Settings
 from airboss.people.access import LOCAL, Actor, Role
 from airboss.people.identity import AddPerson
 from airboss.testing.targets import ScriptedTarget
+from airboss.faces.server.control import THREADS
 from airboss.tower.loop import Tower
 from airboss.watch.telemetry import Columns, Ingest, Origin, TelemetrySettings
 
@@ -198,6 +200,7 @@ class Fleet:
         return asyncio.run(self._watched(seconds))
 
     async def _watched(self, seconds: float) -> tuple[float, list[float]]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         done, lags, steering = 0, list[float](), self.house.steering
 
         async def counted(held: Claim) -> None:
