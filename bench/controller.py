@@ -21,12 +21,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from airboss.act.rollout import Claim, claims
+from airboss.faces.server.control import THREADS
 from airboss.kernel.canonical import digest
 from airboss.kernel.clock import SystemClock
 from airboss.kernel.ids import SystemChance, TimeOrderedIds
 from airboss.records.journal import Fact, Journal
 from airboss.records.store import Store, open_store
-from airboss.faces.server.control import THREADS
 from airboss.tower.loop import Tower
 from bench import dbos_peer
 from bench.fleet import flying

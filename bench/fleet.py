@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from airboss.bootstrap import House, build
 from airboss.changes import Create, Phase, Submit
 from airboss.decide.approvals import CastVote, Verdict
 from airboss.decide.policy import InlineEngine
+from airboss.faces.server.control import THREADS
 from airboss.kernel.clock import Clock, SystemClock, to_micros
 from airboss.kernel.settings import Settings
 from airboss.people.access import LOCAL, Actor, Role
 from airboss.people.identity import AddPerson
 from airboss.testing.targets import ScriptedTarget
-from airboss.faces.server.control import THREADS
 from airboss.tower.loop import Tower
 from airboss.watch.telemetry import Columns, Ingest, Origin, TelemetrySettings
 
@@ -62,19 +62,21 @@ spec:
   budgetingMethod: Occurrences
   timeWindow: [{duration: 28d, isRolling: true}]
   objectives: [{displayName: requests served without error, target: 0.98}]
+"""
+FLAG = """
 ---
 apiVersion: airboss/v1
 kind: Flag
-metadata: {name: tax.engine}
+metadata: {{name: {name}}}
 spec:
   owner: payments
   purpose: new VAT engine
   kind: release
   services: [checkout]
-  bucketing: {version: v3, key: targetingKey}
+  bucketing: {{version: v3, key: targetingKey}}
   definition:
     state: ENABLED
-    variants: {"on": true, "off": false}
+    variants: {{"on": true, "off": false}}
     defaultVariant: "off"
 """
 RAMP = """
@@ -85,24 +87,24 @@ spec:
   title: New VAT engine
   why: VAT rules change
   services: [checkout]
-  owner: {team: payments}
-  impact: {users_percent: 5, reversible: true, data: none}
-  rollback: {plan: flag back to off}
+  owner: {{team: payments}}
+  impact: {{users_percent: 5, reversible: true, data: none}}
+  rollback: {{plan: flag back to off}}
   rollout:
     strategy: ramp
     stages:
       - environment: production
-        target: {flag: {name: tax.engine, old: "off", new: "on"}}
+        target: {{flag: {{name: {flag}, old: "off", new: "on"}}}}
         steps:
-          - {expose: 1%, bake: {least: 10m, most: 120m}}
-          - {expose: 100%, bake: {least: 10m, most: 120m}}
+          - {{expose: 1%, bake: {{least: 10m, most: 120m}}}}
+          - {{expose: 100%, bake: {{least: 10m, most: 120m}}}}
     allowance: 0.5%
-    verification: {least: 5s}
-    on_error: {hold: 3600s, then: rollback}
-    on_inconclusive: {hold: 3600s, then: rollback}
+    verification: {{least: 5s}}
+    on_error: {{hold: 3600s, then: rollback}}
+    on_inconclusive: {{hold: 3600s, then: rollback}}
     gates:
-      - {canary: {sli: checkout-errors}}
-      - {burn_rate: {slo: checkout-availability, above: 14.4}}
+      - {{canary: {{sli: checkout-errors}}}}
+      - {{burn_rate: {{slo: checkout-availability, above: 14.4}}}}
       - data
 """
 PEOPLE = {"root": Role.ADMIN, "dev-a": Role.ENGINEER, "dev-b": Role.ENGINEER}
@@ -116,13 +118,18 @@ class Steady(ScriptedTarget):
         return await super().observe(unit)
 
 
-def _people(house: House) -> dict[str, Actor]:
+def stocked(house: House, flags: Sequence[str]) -> dict[str, Actor]:
+    """Make the people, the catalogue and some flags."""
     made = {}
     for handle, role in PEOPLE.items():
         person = house.identity.persons.add(AddPerson(handle=handle, role=role), LOCAL)
         made[handle] = Actor(
             id=person.id, name=handle, kind="person", role=role, scopes=None, service=None, via="session:bench"
         )
+    for parsed in house.kinds.parse(
+        (CATALOG + "".join(FLAG.format(name=name) for name in flags)).encode(), "catalog.yaml"
+    ):
+        house.kinds.apply(parsed, actor=made["root"])
     return made
 
 
@@ -143,25 +150,33 @@ def traffic(house: House, clock: Clock) -> None:
     house.buckets.flush(ingest.take(source=source, at_us=now_us))
 
 
-async def _started(house: House, people: dict[str, Actor]) -> str:
-    """Take the ramp through policy, approval and plan; return its ID when its first step stands and is judged."""
-    change = house.changes.create(Create(data=RAMP.encode(), source="change.yaml"), actor=people["dev-a"])
-    house.changes.submit(Submit(change_id=change.id), actor=people["dev-a"])
-    voted, until = False, time.monotonic() + 30
-    while time.monotonic() < until:
+async def started(house: House, people: dict[str, Actor], flags: Sequence[str]) -> list[str]:
+    """Take a ramp of each flag through policy, approval and plan; return their IDs when all are judged at their first
+    step."""
+    changes = []
+    for flag in flags:
+        data = RAMP.format(flag=flag).encode()
+        change = house.changes.create(Create(data=data, source="change.yaml"), actor=people["dev-a"])
+        house.changes.submit(Submit(change_id=change.id), actor=people["dev-a"])
+        changes.append(change.id)
+    unvoted, unjudged = set(changes), set(changes)
+    until = time.monotonic() + 30 + len(flags)
+    while unjudged and time.monotonic() < until:
         for held in house.tower.claim():
             await house.tower.look_at(held)
-        now = house.changes.get(change.id, actor=people["root"])
-        if now.phase is Phase.AWAITING_APPROVAL and not voted:
-            vote = CastVote(change=change.id, verdict=Verdict.APPROVE, seen=now.digest or "")
-            house.approvals.vote(vote, people["dev-b"])
-            voted = True
+        for change_id in sorted(unvoted):
+            now = house.changes.get(change_id, actor=people["root"])
+            if now.phase is Phase.AWAITING_APPROVAL:
+                vote = CastVote(change=change_id, verdict=Verdict.APPROVE, seen=now.digest or "")
+                house.approvals.vote(vote, people["dev-b"])
+                unvoted.discard(change_id)
         with house.store.read() as connection:
-            judged = judgement_of(connection, change.id, 1, "checkout@production")
-        if judged is not None:
-            return change.id
+            unjudged -= {name for name in unjudged if judgement_of(connection, name, 1, "checkout@production")}
         await asyncio.sleep(0.05)  # noqa: TID251 - the house runs in real time
-    raise AssertionError(f"the ramp did not start: {now.phase}: {now.sentence}")
+    for change_id in sorted(unjudged):
+        now = house.changes.get(change_id, actor=people["root"])
+        raise AssertionError(f"a ramp did not start: {now.phase}: {now.sentence}")
+    return changes
 
 
 def _copy(house: House, change_id: str, count: int) -> None:
@@ -233,11 +248,9 @@ def flying(count: int) -> Iterator[Fleet]:
             Settings(data=Path(folder).resolve()), clock=clock, engine=InlineEngine(), targets={"flag": Steady(clock)}
         )
         try:
-            people = _people(house)
-            for parsed in house.kinds.parse(CATALOG.encode(), "catalog.yaml"):
-                house.kinds.apply(parsed, actor=people["root"])
+            people = stocked(house, ["tax.engine"])
             traffic(house, clock)
-            change_id = asyncio.run(_started(house, people))
+            (change_id,) = asyncio.run(started(house, people, ["tax.engine"]))
             _copy(house, change_id, count)
             yield Fleet(house)
         finally:
