@@ -40,8 +40,8 @@ format: $(VENV)/dev.stamp ## mend what can be mended by itself
 docs: $(VENV)/dev.stamp ## make the reference pages anew from the code
 	@$(BIN)/python -m tools.docs
 
-bench: $(VENV)/bench.stamp ## measure; prints ratios taken in one run
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: $(VENV)/bench.stamp ## measure beside peers; prints one table (ARGS="--only flags --json FILE")
+	@$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(VENV)/dev.stamp browser ## pictures of every page, both themes and phone width, into build/screenshots
 	@$(BIN)/python -m tests.faces.web.screenshots build/screenshots

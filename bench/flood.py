@@ -1,6 +1,5 @@
 """Memory of the receiver under a flood of distinct names: services, instances, span names, environments, change IDs.
 
-Usage: python bench/flood.py [names]
 Every resource and span is of names never seen before, as from a broken exporter or somebody hostile with a token for
 all services. A ramp and a deploy are in force. Counters are flushed into SQLite once a simulated second.
 """
@@ -8,9 +7,9 @@ all services. A ramp and a deploy are in force. Counters are flushed into SQLite
 from __future__ import annotations
 
 import resource
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from airboss.watch.telemetry import (
     TelemetrySettings,
     open_bucket_store,
 )
+from bench.table import Effort, Row
 
 A_BODY = 500
 
@@ -68,8 +68,9 @@ def rss_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def main() -> None:
-    names = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+def rows(effort: Effort) -> Iterator[Row]:
+    names = effort.of(200_000, quick=20_000, full=1_000_000)
+    before = rss_mib()
     start = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
     rows = [
         ActiveExposure(
@@ -95,7 +96,7 @@ def main() -> None:
         for row in rows:
             ingest.load_subjects(row.change_id, [])
         spent = 0.0
-        print(f"{'names':>12}{'MiB':>8}{'file MiB':>10}")
+        most = before
         for done in range(0, names, A_BODY):
             if done % 10_000 == 0:
                 now_us += 1_000_000
@@ -103,17 +104,17 @@ def main() -> None:
                 flush = ingest.take(source=source, at_us=now_us)
                 store.flush(flush)
                 ingest.confirm(flush)
-            if done % (names // 10) == 0:
-                size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**20
-                print(f"{done:12,}{rss_mib():8.0f}{size:10.1f}")
+            most = max(most, rss_mib())
             data = body(done, now_us)
             began = time.process_time()
             columns = reader.read(data, "traces")
             ingest.accept(columns, signal="traces", sender_service=ANY_SERVICE, received_us=now_us)
             spent += time.process_time() - began
-        print(f"{names:12,}{rss_mib():8.0f}; {names / spent:,.0f} resources a second of processor time")
+        size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**20
         store.close()
-
-
-if __name__ == "__main__":
-    main()
+    yield Row(
+        what=f"memory of the receiver after {names:,} resources of names never seen before",
+        ours=f"{rss_mib():.0f} MiB",
+        note=f"{before:.0f} before, {most:.0f} at most; {size:.1f} MiB in the file; {names / spent:,.0f} resources a second of "
+        "processor time",
+    )

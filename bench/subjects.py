@@ -14,6 +14,7 @@ SUBJECTS = {
     "otlp": "OTLP intake beside OpenTelemetry's generated classes",
     "journal": "durable transitions, and the verification of a journal",
     "controller": "durable steps beside DBOS, and thousands of rollouts in flight",
+    "flood": "memory of the receiver under a flood of distinct names",
     "abort": "an abort while the intake is flooded",
     "cold": "start of the command line and the server, and the weight of the first page",
     "judges": "false alarms and delay beside fixed-window and repeated tests",
