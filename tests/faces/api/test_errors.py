@@ -299,3 +299,16 @@ def test_readiness_says_what_does_not_work(desk: Desk) -> None:
     assert answer.status_code == 503
     checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
     assert checks == {"database": True, "journal": True, "tower": True, "policy": True, "ingest": False}
+
+
+def test_a_wrong_method_is_told_every_right_one(desk: Desk) -> None:
+    """`Allow` names each method an address has, also where several routes share it."""
+    for path, methods in (
+        ("/api/v1/changes", {"GET", "POST"}),
+        (f"/api/v1/changes/{ID}", {"GET", "PUT"}),
+        ("/api/v1/session", {"POST", "DELETE"}),
+        ("/api/v1/tokens", {"GET", "POST"}),
+    ):
+        answer = desk.anyone().patch(path)
+        problem(answer, 405, "method-not-allowed")
+        assert methods <= set(answer.headers["allow"].split(", ")) <= methods | {"HEAD"}, path

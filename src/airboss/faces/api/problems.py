@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route, compile_path
 
 from airboss.kernel.errors import (
     AirbossError,
@@ -159,11 +160,25 @@ def install(app: FastAPI, base_url: str) -> None:
             found["way_out"] = way_out
         response = await respond(request, found)
         response.headers.update(fault.headers or {})
+        if fault.status_code == 405:
+            response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
 
     app.add_exception_handler(AirbossError, ours)
     app.add_exception_handler(RequestValidationError, misfit)
     app.add_exception_handler(HTTPException, plain)
+
+
+def _methods(request: Request) -> set[str]:
+    """Return every method an address is asked with: several routes share one, and each knows only its own."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    for path, methods in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            found |= {method.upper() for method in methods}
+    return found
 
 
 def _misfit(fault: RequestValidationError, base_url: str) -> Problem:

@@ -35,6 +35,18 @@ _REFUSALS: Final = {
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
+_EVALUATION: Final = {
+    "default": {
+        "description": "What went wrong, as OFREP says it; who is not let in gets a problem document",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["errorCode", "errorDetails"]},
+                "example": {"key": "tax.engine", "errorCode": "FLAG_NOT_FOUND", "errorDetails": "no flag tax.engine"},
+            },
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+    }
+}
 _PUBLIC: Final = frozenset({"/healthz", "/readyz", "/docs/errors/{code}"})
 _CONTEXT: Final[dict[str, Any]] = {
     "required": False,
@@ -117,7 +129,7 @@ def _whole(found: dict[str, Any]) -> dict[str, Any]:
             responses.pop("422", None)
             if method == "post" and path.startswith("/api/v1/") and path != "/api/v1/session":
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
-            operation["responses"] = responses | _REFUSALS
+            operation["responses"] = responses | (_EVALUATION if path.startswith("/ofrep/") else _REFUSALS)
             if path in _PUBLIC or (path, method) == ("/api/v1/session", "post"):
                 operation["security"] = []
     for unused in ("HTTPValidationError", "ValidationError"):

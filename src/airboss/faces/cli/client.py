@@ -19,6 +19,7 @@ TIMEOUT_S: Final = 30.0
 FULL_ID: Final = len("chg_") + 26
 _AGAIN_AFTER_S: Final = (0.2, 1.0, 2.0)
 """How long a command waits before it sends the very same act again, with the same key: it is done once."""
+PAGE_MOST: Final = 200
 _LOOK_BACK: Final = 1_000
 """How many of the newest changes a shortened ID is looked for in."""
 
@@ -119,16 +120,22 @@ class Api:
         )
 
     def changes(self, most: int, **filters: Any) -> list[dict[str, Any]]:
-        """Return the newest changes, at most so many."""
-        items: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while len(items) < most:
-            page = self.get("/changes", **filters, cursor=cursor, limit=min(200, most - len(items)))
+        """Return the newest changes, at most so many. Raises Problem."""
+        found: list[dict[str, Any]] = self.listed("/changes", most=most, **filters)["items"]
+        return found
+
+    def listed(
+        self, path: str, *, most: int | None = None, cursor: str | None = None, **filters: Any
+    ) -> dict[str, Any]:
+        """Return a list, page after page: all of it, or `most` rows after `cursor`. {items, next_cursor}. Raises Problem."""
+        items: list[Any] = []
+        while True:
+            left = PAGE_MOST if most is None else min(PAGE_MOST, most - len(items))
+            page: dict[str, Any] = self.get(path, **filters, cursor=cursor, limit=left)
             items += page["items"]
             cursor = page["next_cursor"]
-            if cursor is None:
-                break
-        return items
+            if cursor is None or (most is not None and len(items) >= most):
+                return {**page, "items": items}
 
     def _open(self) -> httpx.Client:
         if self._client is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,11 +11,13 @@ from airboss.faces.cli import config
 from airboss.faces.cli.client import Api
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.problems import Problem
-from airboss.faces.cli.screen import emit, say
+from airboss.faces.cli.screen import emit, note, say
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON; its fields are stable.")]
 ChangeName = Annotated[str, typer.Argument(metavar="CHANGE", help="A change's ID, or the end or beginning of it.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Rows at most; all without it.")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on from here: next_cursor of the answer before.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files to read.")]
 
 
@@ -56,6 +58,14 @@ def answer(value: object, *, as_json: bool, sentence: str, at: str | None = None
     say(sentence)
     if at is not None:
         page(at)
+
+
+def listed(path: str, limit: int | None, cursor: str | None, **filters: Any) -> dict[str, Any]:
+    """Return a list as the options want it, and tell on a terminal how to go on. Raises Problem."""
+    found = api().listed(path, most=limit, cursor=cursor, **filters)
+    if found["next_cursor"] is not None:
+        note(f"There are more: --cursor {found['next_cursor']}")
+    return found
 
 
 def read_file(path: Path) -> str:

@@ -50,7 +50,7 @@ class Follower:
 
     def news(self) -> list[dict[str, Any]]:
         """Return the facts that were recorded since the last call, oldest first."""
-        facts: list[dict[str, Any]] = self._api.get(f"/changes/{self._id}/facts")["items"]
+        facts: list[dict[str, Any]] = self._api.listed(f"/changes/{self._id}/facts")["items"]
         fresh = facts[self._shown :]
         self._shown = len(facts)
         return fresh

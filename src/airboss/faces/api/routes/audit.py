@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 
 from airboss.bootstrap import state_digests
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
+from airboss.faces.api.pages import PartQuery, bad_cursor, cursor_of, key_of
 from airboss.faces.reads import facts_shown
 from airboss.kernel.errors import NotFound
 from airboss.people.access import Action, require
@@ -48,15 +49,19 @@ def key(house: HouseHere, caller: Caller) -> PlainTextResponse:
 def entries(
     house: HouseHere,
     caller: Caller,
-    after: Annotated[int, Query(ge=-1, le=2**62)] = -1,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    part: PartQuery,
+    after: Annotated[int, Query(ge=-1, le=2**62, description="begin after this position")] = -1,
 ) -> dict[str, Any]:
     """List the facts of the whole journal in order."""
     require(caller, Action.AUDIT_READ)
+    if part.cursor is not None:
+        after = max(after, _position_in(part.cursor))
     with house.store.read() as connection:
-        found = house.journal.read(connection, after=after, limit=limit)
-        items = facts_shown(house, connection, found)
-        return {"items": items, "size": house.journal.size(connection)}
+        found = house.journal.read(connection, after=after, limit=part.limit + 1)
+        items = facts_shown(house, connection, found[: part.limit])
+        size = house.journal.size(connection)
+    more = cursor_of((items[-1]["position"],)) if len(found) > part.limit else None
+    return {"items": items, "next_cursor": more, "size": size}
 
 
 @router.get("/proof/{position}")
@@ -113,6 +118,13 @@ def verify_journal(house: HouseHere, caller: Caller) -> dict[str, Any]:
     with house.store.read() as connection:
         report = record.verify(connection, public_key=house.signer.vkey, state_digests=state_digests())
     return dict(report.as_json())
+
+
+def _position_in(cursor: str) -> int:
+    (position, *more) = key_of(cursor)
+    if more or not isinstance(position, int) or not -1 <= position <= 2**62:
+        raise bad_cursor()
+    return position
 
 
 def _signed(connection: Connection) -> int:

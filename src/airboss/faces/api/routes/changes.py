@@ -14,6 +14,7 @@ from airboss.decide.policy import Tier
 from airboss.faces.api import examples, shapes
 from airboss.faces.api.callers import Caller, CoursesHere, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
+from airboss.faces.api.pages import PartQuery, paged
 from airboss.faces.reads import (
     Wanted,
     approval_view,
@@ -169,42 +170,41 @@ def record_evidence(
 
 
 @router.get("/changes/{change}/facts")
-def list_facts(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+def list_facts(house: HouseHere, caller: Caller, change: ChangeIdIn, part: PartQuery) -> dict[str, Any]:
     """List the facts of a change in order: its timeline."""
     require(caller, Action.CHANGE_READ)
     with house.store.read() as connection:
         house.changes.read(connection, change)
-        return {"items": facts_view(house, connection, change)}
+        return paged(facts_view(house, connection, change), part, by=lambda row: (row["position"],))
 
 
 @router.get("/changes/{change}/forecast")
-def forecast(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+def forecast(house: HouseHere, caller: Caller, change: ChangeIdIn, part: PartQuery) -> dict[str, Any]:
     """Say how long each step will take at this traffic, and what it needs."""
     spec = house.changes.get(change, actor=caller).expanded()
-    return {
-        "items": [
-            {
-                "step": one.step,
-                "percent": one.percent,
-                "most_s": one.most_s,
-                "requests_per_s": one.per_s,
-                "seconds": one.seconds,
-                "metrics": [
-                    {
-                        "name": metric.metric,
-                        "needed_canary": metric.needed_canary,
-                        "needed_total": metric.needed_total,
-                        "seconds": metric.seconds,
-                        "ceiling": metric.ceiling,
-                        "missed_ratio": metric.missed_ratio,
-                        "sentence": metric.sentence,
-                    }
-                    for metric in one.metrics
-                ],
-            }
-            for one in house.planner.forecast(compile_plan(spec))
-        ]
-    }
+    steps = [
+        {
+            "step": one.step,
+            "percent": one.percent,
+            "most_s": one.most_s,
+            "requests_per_s": one.per_s,
+            "seconds": one.seconds,
+            "metrics": [
+                {
+                    "name": metric.metric,
+                    "needed_canary": metric.needed_canary,
+                    "needed_total": metric.needed_total,
+                    "seconds": metric.seconds,
+                    "ceiling": metric.ceiling,
+                    "missed_ratio": metric.missed_ratio,
+                    "sentence": metric.sentence,
+                }
+                for metric in one.metrics
+            ],
+        }
+        for one in house.planner.forecast(compile_plan(spec))
+    ]
+    return paged(steps, part, by=lambda row: (row["step"],))
 
 
 @router.get("/changes/{change}/series")
@@ -256,12 +256,14 @@ def replay(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, An
 
 
 @router.get("/changes/{change}/decisions")
-def list_decisions(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[str, Any]:
+def list_decisions(house: HouseHere, caller: Caller, change: ChangeIdIn, part: PartQuery) -> dict[str, Any]:
     """List what policy decided about a change, with the values its rules read."""
     require(caller, Action.POLICY_READ)
     with house.store.read() as connection:
         house.changes.read(connection, change)
-        return {"items": [one.body for one in house.policies.decisions_of(connection, change)]}
+        found = house.policies.decisions_of(connection, change)
+    rows = [{**one.body, "id": one.id, "at": rfc3339(one.at)} for one in found]
+    return paged(rows, part, by=lambda row: (row["at"], row["id"]))
 
 
 @router.get("/changes/{change}/explanation")
@@ -313,21 +315,20 @@ def take_evidence_pack(house: HouseHere, caller: Caller, change: ChangeIdIn, res
 
 
 @router.get("/inbox")
-def inbox(house: HouseHere, caller: Caller) -> dict[str, Any]:
-    """List the changes that wait for your word."""
+def inbox(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
+    """List the changes that wait for your word, the oldest first."""
     require(caller, Action.CHANGE_READ)
     with house.store.read() as connection:
         waiting = [one.round.change for one in house.approvals.inbox(connection, caller.name)]
         changes = {one.id: one for one in house.changes.read_many(connection, waiting)}
-        return {
-            "items": [
-                {
-                    "change": summary(changes[change_id(one)], ""),
-                    "approval": approval_view(house, connection, changes[change_id(one)], caller),
-                }
-                for one in waiting
-            ]
-        }
+        rows = [
+            {
+                "change": summary(changes[change_id(one)], ""),
+                "approval": approval_view(house, connection, changes[change_id(one)], caller),
+            }
+            for one in waiting
+        ]
+    return paged(rows, part, by=lambda row: (row["change"]["id"],))
 
 
 def _phases(given: list[str]) -> list[Phase]:

@@ -14,6 +14,7 @@ from airboss.changes import Phase, Submit
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import NameIn, ReviewIdIn
+from airboss.faces.api.pages import PartQuery, paged
 from airboss.faces.api.problems import problem_of
 from airboss.faces.reads import (
     blocked_view,
@@ -110,11 +111,11 @@ def _submitted(house: House, change_id: str, caller: Actor, *, wanted: bool) -> 
 
 
 @router.get("/services", tags=["catalog"])
-def list_services(house: HouseHere, caller: Caller) -> dict[str, Any]:
+def list_services(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
     """List the services with their objectives and how much of their telemetry names its change."""
     require(caller, Action.CATALOG_READ)
     with house.store.read() as connection:
-        return {"items": services_view(house, connection, house.clock.now())}
+        return paged(services_view(house, connection, house.clock.now()), part, by=lambda row: (row["name"],))
 
 
 @router.get("/services/{name}", tags=["catalog"])
@@ -126,10 +127,14 @@ def show_service(house: HouseHere, caller: Caller, name: NameIn) -> dict[str, An
 
 
 @router.get("/coverage", tags=["catalog"])
-def coverage(house: HouseHere, caller: Caller) -> dict[str, Any]:
+def coverage(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
     """Say how much of each service's telemetry of the last hour names its change."""
     require(caller, Action.TELEMETRY_READ)
-    return {"items": coverage_view(house, house.clock.now())}
+    return paged(
+        coverage_view(house, house.clock.now()),
+        part,
+        by=lambda row: (row["service"], row["environment"], row["signal"]),
+    )
 
 
 @router.get("/telemetry", tags=["catalog"])
@@ -144,21 +149,23 @@ def telemetry(house: HouseHere, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/calendar", tags=["calendar"])
-def calendar(house: HouseHere, caller: Caller) -> dict[str, Any]:
+def calendar(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
     """List windows and freezes, and whether each is on now."""
     require(caller, Action.CALENDAR_READ)
     with house.store.read() as connection:
-        return calendar_view(house, connection, house.clock.now())
+        found = calendar_view(house, connection, house.clock.now())
+    return {**found, **paged(found["items"], part, by=lambda row: (row["name"],))}
 
 
 # -- reviews and blocked versions ------------------------------------------------------------------------------------
 
 
 @router.get("/reviews", tags=["reviews"])
-def list_reviews(house: HouseHere, caller: Caller) -> dict[str, Any]:
+def list_reviews(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
     """List the reviews that wait for people."""
     with house.store.read() as connection:
-        return {"items": [review_view(one) for one in house.reviews.waiting(connection, caller)]}
+        found = [review_view(one) for one in house.reviews.waiting(connection, caller)]
+    return paged(found, part, by=lambda row: (row["id"],))
 
 
 @router.post("/reviews/{review}/close", tags=["reviews"])
@@ -170,9 +177,14 @@ def close_review(house: HouseHere, caller: Caller, review: ReviewIdIn, given: sh
 
 
 @router.get("/blocked-versions", tags=["changes"])
-def list_blocked_versions(house: HouseHere, caller: Caller) -> dict[str, Any]:
+def list_blocked_versions(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
     """List the versions that were convicted and may not start again."""
-    return {"items": blocked_view(house, caller)}
+    return paged(
+        blocked_view(house, caller),
+        part,
+        by=lambda row: (row["at"], row["service"], row["digest"]),
+        newest_first=True,
+    )
 
 
 @router.post("/blocked-versions/lift", status_code=204, tags=["changes"])

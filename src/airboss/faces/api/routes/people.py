@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import HandleIn, TokenIdIn
+from airboss.faces.api.pages import PartQuery, paged
 from airboss.faces.reads import people_view, person_view, token_view, tokens_view
 from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import Invalid
@@ -58,10 +59,10 @@ def me(caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/people")
-def list_people(house: HouseHere, caller: Caller) -> dict[str, Any]:
+def list_people(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
     """List everybody."""
     with house.store.read() as connection:
-        return {"items": people_view(house, connection, caller)}
+        return paged(people_view(house, connection, caller), part, by=lambda row: (row["handle"],))
 
 
 @router.post("/people", status_code=201)
@@ -97,10 +98,11 @@ def issue_link(house: HouseHere, caller: Caller, handle: HandleIn) -> dict[str, 
 
 
 @router.get("/tokens")
-def list_tokens(house: HouseHere, caller: Caller) -> dict[str, Any]:
-    """List tokens: all of them for whoever manages them, else your own."""
+def list_tokens(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
+    """List tokens: all of them for whoever manages them, else your own; the newest first."""
     with house.store.read() as connection:
-        return {"items": tokens_view(house, connection, caller)}
+        found = tokens_view(house, connection, caller)
+    return paged(found, part, by=lambda row: (row["id"],), newest_first=True)
 
 
 @router.post("/tokens", status_code=201)

@@ -13,6 +13,7 @@ from airboss.decide.policy import PROFILES, PackReport, WorkerEngine, check, sch
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import NameIn
+from airboss.faces.api.pages import PartQuery, paged
 from airboss.faces.reads import policy_view
 from airboss.people.access import Action, require
 
@@ -28,10 +29,11 @@ def show_policy(house: HouseHere, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/policy/schema")
-def policy_schema(caller: Caller) -> dict[str, Any]:
+def policy_schema(caller: Caller, part: PartQuery) -> dict[str, Any]:
     """List what a rule may read."""
     require(caller, Action.POLICY_READ)
-    return {"items": [{"field": field, "type": kind, "meaning": meaning} for field, kind, meaning in schema()]}
+    fields = [{"field": field, "type": kind, "meaning": meaning} for field, kind, meaning in schema()]
+    return paged(fields, part, by=lambda row: (row["field"],))
 
 
 @router.get("/policy/profile")

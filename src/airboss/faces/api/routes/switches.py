@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import EnvironmentQuery, NameIn
+from airboss.faces.api.pages import PartQuery, paged
 from airboss.faces.reads import flag_page_view, flag_state, flag_view
 from airboss.kernel.ids import name as checked
 from airboss.people.access import Action, require
@@ -17,11 +18,12 @@ router = APIRouter(route_class=Guarded, tags=["flags"])
 
 
 @router.get("/flags")
-def list_flags(house: HouseHere, caller: Caller, environment: EnvironmentQuery) -> dict[str, Any]:
+def list_flags(house: HouseHere, caller: Caller, environment: EnvironmentQuery, part: PartQuery) -> dict[str, Any]:
     """List the flags and where each stands in an environment."""
     require(caller, Action.FLAG_READ)
     with house.store.read() as connection:
-        return {"items": [flag_view(house, connection, one, environment) for one in house.flags.list(connection)]}
+        found = [flag_view(house, connection, one, environment) for one in house.flags.list(connection)]
+    return paged(found, part, by=lambda row: (row["name"],))
 
 
 @router.get("/flags/export")

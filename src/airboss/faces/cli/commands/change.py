@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from airboss.faces.cli.exit_codes import Exit
-from airboss.faces.cli.options import AsJson, ChangeName, Reason, answer, api, page, read_file
+from airboss.faces.cli.options import AsJson, ChangeName, Cursor, Limit, Reason, answer, api, listed, page, read_file
 from airboss.faces.cli.screen import console, emit, marked, say, table
 from airboss.faces.cli.words import short_id, tone, word
 
@@ -49,16 +49,17 @@ def list_(
     service: Annotated[str | None, typer.Option()] = None,
     kind: Annotated[str | None, typer.Option()] = None,
     team: Annotated[str | None, typer.Option()] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 30,
+    cursor: Cursor = None,
 ) -> None:
     """List changes, newest first."""
-    items = api().changes(limit, phase=phase, service=service, kind=kind, team=team)
+    found = listed("/changes", limit, cursor, phase=phase, service=service, kind=kind, team=team)
     if as_json:
-        emit({"items": items})
+        emit({"items": found["items"], "next_cursor": found["next_cursor"]})
         return
     rows = [
         (short_id(item["id"]), marked(tone(item), word(item)), item["title"], ", ".join(item["services"]))
-        for item in items
+        for item in found["items"]
     ]
     table(
         ("ID", "State", "Title", "Services"),
@@ -184,13 +185,13 @@ def evidence(
 
 
 @app.command("facts")
-def facts(change: ChangeName, as_json: AsJson = False) -> None:
+def facts(change: ChangeName, as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List everything that happened to a change, in order."""
-    items = api().get(f"/changes/{api().change_id(change)}/facts")["items"]
+    found = listed(f"/changes/{api().change_id(change)}/facts", limit, cursor)
     if as_json:
-        emit({"items": items})
+        emit(found)
         return
-    for fact in items:
+    for fact in found["items"]:
         say(f"{fact['at']}  {fact['actor']:<16}  {fact['text']}")
 
 
@@ -367,14 +368,14 @@ def _view(change: str) -> dict[str, Any]:
     return found
 
 
-def inbox(as_json: AsJson = False) -> None:
+def inbox(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List what waits for your vote."""
-    items = api().get("/inbox")["items"]
+    found = listed("/inbox", limit, cursor)
     if as_json:
-        emit({"items": items})
+        emit(found)
         return
     rows = []
-    for item in items:
+    for item in found["items"]:
         about = item.get("change", item)
         asked = item.get("approval") or {}
         rows.append((short_id(about["id"]), marked("needs", about["title"]), asked.get("sentence", about["sentence"])))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from airboss.faces.cli.options import AsJson, Reason, answer, api
+from airboss.faces.cli.options import AsJson, Cursor, Limit, Reason, answer, api, listed
 from airboss.faces.cli.screen import emit, fields, marked, table
 from airboss.faces.cli.words import percent, short_id
 
@@ -19,9 +19,9 @@ Environment = Annotated[str, typer.Option("--environment", help="Where.")]
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List the flags."""
-    found = api().get("/flags")
+    found = listed("/flags", limit, cursor)
     if as_json:
         emit(found)
         return
@@ -82,9 +82,9 @@ def export() -> None:
 
 
 @versions.command("list")
-def blocked(as_json: AsJson = False) -> None:
+def blocked(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List the versions that were convicted and stay blocked."""
-    found = api().get("/blocked-versions")
+    found = listed("/blocked-versions", limit, cursor)
     if as_json:
         emit(found)
         return
@@ -109,6 +109,6 @@ def lift(
 def _digest(service: str, short: str) -> str:
     """Return the whole digest of a blocked version named by its beginning; an unknown one is left for the server."""
     named = short if short.startswith("sha256:") else f"sha256:{short}"
-    known = {one["digest"] for one in api().get("/blocked-versions")["items"] if one["service"] == service}
+    known = {one["digest"] for one in api().listed("/blocked-versions")["items"] if one["service"] == service}
     found = [one for one in known if one.startswith(named)]
     return found[0] if len(found) == 1 else named

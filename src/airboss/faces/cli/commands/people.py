@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airboss.faces.cli.options import AsJson, answer, api
+from airboss.faces.cli.options import AsJson, Cursor, Limit, answer, api, listed
 from airboss.faces.cli.screen import emit, marked, say, table
 
 users = typer.Typer(no_args_is_help=True, help="Who may sign in, and as what.")
@@ -70,9 +70,9 @@ def _add_locally(handle: str, role: str, name: str | None, email: str | None, da
 
 
 @users.command("list")
-def list_users(as_json: AsJson = False) -> None:
+def list_users(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List everybody."""
-    found = api().get("/people")
+    found = listed("/people", limit, cursor)
     if as_json:
         emit(found)
         return
@@ -140,9 +140,9 @@ def new(
 
 
 @tokens.command("list")
-def list_tokens(as_json: AsJson = False) -> None:
+def list_tokens(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List the tokens you may see; never their secrets."""
-    found = api().get("/tokens")
+    found = listed("/tokens", limit, cursor)
     if as_json:
         emit(found)
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from airboss.faces.cli.exit_codes import Exit
-from airboss.faces.cli.options import AsJson, api
+from airboss.faces.cli.options import AsJson, Cursor, Limit, listed
 from airboss.faces.cli.problems import Problem
 from airboss.faces.cli.screen import emit, table
 from airboss.faces.cli.words import seconds
@@ -63,9 +63,9 @@ def serve(
     serve_until_told(settings, role=role)  # type: ignore[arg-type]  # checked above
 
 
-def services(as_json: AsJson = False) -> None:
+def services(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
     """List the services, and whether their telemetry can be judged."""
-    found = api().get("/services")
+    found = listed("/services", limit, cursor)
     if as_json:
         emit(found)
         return
