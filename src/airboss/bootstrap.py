@@ -345,6 +345,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         calendar=calendar,
         history=ChangeHistory(changes),
         evidence=evidence,
+        traffic=planner,
     )
     clearance = Clearance(
         store=store,

@@ -72,11 +72,14 @@ def test_the_examples_on_an_empty_store(desk):
         assert catalog.runbook(connection, "tax-engine-off").body.startswith("# Switch")
 
 
-def test_dependencies_in_a_circle_are_named(desk):
-    """A circle is accepted, since services do have them, and told with the way round."""
+def test_dependencies_in_a_circle_are_refused(desk):
+    """A circle is refused at the name that closes it, with the way round; nothing of it is kept."""
     _apply(desk, _service("a", "b"))
     _apply(desk, _service("b", "c"))
-    assert "depends_on: dependencies go in a circle: c → a → b → c" in _apply(desk, _service("c", "a")).warnings
+    with pytest.raises(Invalid, match="dependencies go in a circle: c → a → b → c") as refusal:
+        _apply(desk, _service("c", "a"))
+    assert refusal.value.code == "circular-dependency"
+    assert desk.facts("service/c") == []
     assert cycle({"a": ["a"]}, "a") == ("a", "a")
     assert cycle({"a": ["b"], "b": ["c"], "c": ["b"]}, "a") == ()
 

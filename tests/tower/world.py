@@ -126,6 +126,7 @@ def ramp(
     on_inconclusive: str = "{hold: 60s, then: rollback}",
     title: str = "New VAT engine",
     more: str = "",
+    accept: str = "",
 ) -> str:
     """A ramp as somebody would write it. `more` are further lines of the spec."""
     return f"""
@@ -151,6 +152,7 @@ spec:
     on_error: {{hold: {on_error}, then: rollback}}
     on_inconclusive: {on_inconclusive}
     gates: {gates}
+{f"    accept_underpowered: {accept}" if accept else ""}
 """
 
 

@@ -68,8 +68,9 @@ class Applied:
 class Kind:
     """How documents of one kind are checked and applied.
 
-    `check` returns the document's name or raises Invalid with a place; it touches no database. `apply` is one use case, and
-    `action` what it takes at least: who may not is told before any document of theirs is in force.
+    `check` returns the document's name or raises Invalid with a place; it touches no database. `together` judges all the
+    documents of the kind that are given at once, against those in force. `apply` is one use case, and `action` what it takes
+    at least: who may not is told before any document of theirs is in force.
     """
 
     kind: str
@@ -78,6 +79,7 @@ class Kind:
     check: Callable[[Document], str]
     apply: Callable[[Parsed, Actor], Applied]
     api_version: str = AIRBOSS
+    together: Callable[[Sequence[Parsed]], None] | None = None
 
 
 class Kinds:
@@ -118,6 +120,13 @@ class Kinds:
                 )
         return sorted(found, key=self.order)
 
+    def together(self, parsed: Sequence[Parsed]) -> None:
+        """Judge documents given at once, against each other and those in force. Raises Invalid before any is applied."""
+        for key, kind in self._kinds.items():
+            given = [one for one in parsed if (one.api_version, one.kind) == key]
+            if given and kind.together is not None:
+                kind.together(given)
+
     def require(self, parsed: Parsed, actor: Actor) -> None:
         """Raise Forbidden for whoever may apply no document of this kind."""
         require(actor, self._kinds[parsed.api_version, parsed.kind].action)
@@ -128,6 +137,7 @@ class Kinds:
 
     def apply_all(self, parsed: Sequence[Parsed], *, actor: Actor) -> list[Applied]:
         """Apply documents one by one, each a use case of its own; applying again is harmless."""
+        self.together(parsed)
         return [self.apply(one, actor=actor) for one in parsed]
 
     def order(self, parsed: Parsed) -> int:

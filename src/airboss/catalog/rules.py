@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ from airboss.catalog.model import (
     Team,
     Tier,
 )
+from airboss.kernel.yaml import Document
 
 SIGNAL_LABEL: Final = "airboss.dev/signal"
 
@@ -167,6 +168,17 @@ def references(kind: str, value: Mapping[str, Any]) -> list[tuple[str, str, str]
             ]
         case _:
             return []
+
+
+def refuse_circle(depends_on: Mapping[str, Sequence[str]], name: str, document: Document) -> None:
+    """Refuse a service whose dependencies lead back to it: nothing could say which goes first. Raises Invalid."""
+    if circle := cycle(depends_on, name):
+        document.refuse(
+            ("spec", "depends_on", depends_on[name].index(circle[1])),
+            f"dependencies go in a circle: {' → '.join(circle)}",
+            code="circular-dependency",
+            way_out="leave one of them out: say what cannot do its work without the other",
+        )
 
 
 def cycle(depends_on: Mapping[str, Iterable[str]], start: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from airboss.kernel.canonical import canonical, digest_bytes
 from airboss.kernel.yaml import Document
 from airboss.people.access import Action, Actor, require
 from airboss.records.journal import Fact, Journal
-from airboss.records.store import Store
+from airboss.records.store import Store, Tx
 
 Check = Callable[[Document], None]
 """Judges what a document says beyond its envelope. Raises Invalid with the place."""
@@ -86,6 +86,7 @@ class Catalog:
                 api_version=held.api_version,
                 check=self._checker(held),
                 apply=lambda parsed, actor: self.apply(parsed, actor=actor),
+                together=self._refuse_circles if held.kind == "Service" else None,
             )
             for held in self._held.values()
         ]
@@ -122,6 +123,7 @@ class Catalog:
                 )
             if before is not None and held.follows is not None:
                 held.follows(before.value, document.document)
+            self._refuse_circle(tx, document, value)
             after = Stored(
                 kind=document.kind,
                 name=document.name,
@@ -156,7 +158,7 @@ class Catalog:
             )
 
     def _warnings(self, connection: Database, stored: Stored) -> tuple[str, ...]:
-        """Return what the document refers to and is not there, and the circle its dependencies make."""
+        """Return what the document refers to and is not there."""
         wanted = rules.references(stored.kind, stored.value)
         known = repo.known(connection) if wanted else set()
         seats = self.seats(known)
@@ -165,11 +167,26 @@ class Catalog:
             for field, kind, name in wanted
             if (name not in seats if kind == "Seats" else (kind, name) not in known)
         ]
-        if stored.kind == "Service" and stored.value["spec"].get("depends_on"):
-            graph = {one.name: one.depends_on for one in self.services(connection)}
-            if circle := rules.cycle(graph, stored.name):
-                found.append(f"depends_on: dependencies go in a circle: {' → '.join(circle)}")
         return tuple(found)
+
+    def _refuse_circles(self, given: Sequence[Parsed]) -> None:
+        """Refuse services whose dependencies would go in a circle, before any of them is applied."""
+        with self._store.read() as connection:
+            graph = {one.name: one.depends_on for one in self.services(connection)}
+        graph |= {one.name: tuple(one.value["spec"].get("depends_on", ())) for one in given}
+        for one in given:
+            rules.refuse_circle(graph, one.name, one.document)
+
+    def _refuse_circle(self, tx: Tx, document: Parsed, value: Mapping[str, Any]) -> None:
+        """Refuse a service whose dependencies would go in a circle with those in force."""
+        if document.kind != "Service" or not value["spec"].get("depends_on"):
+            return
+        # Two services that name each other at the same moment: the second sees the first.
+        tx.lock("dependencies")
+        graph = {one.name: one.depends_on for one in self.services(tx.connection)}
+        rules.refuse_circle(
+            {**graph, document.name: tuple(value["spec"]["depends_on"])}, document.name, document.document
+        )
 
     def document(self, connection: Database, kind: str, name: str) -> Stored | None:
         """Return a document in force. One query."""

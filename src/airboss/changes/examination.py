@@ -69,6 +69,8 @@ class Examiner:
             seen = self.inspect(connection, spec)
         except (Refused, Invalid) as fault:
             raise refused(draft, fault) from fault
+        for objection in seen.objections:
+            raise refused(draft, objection)
         spec = replace(spec, pinned=dict(seen.pinned))
         stored = spec.stored()
         sections = section_digests(stored)
@@ -90,7 +92,11 @@ class Examiner:
         # Reviewers see the change as it would be carried out, with what its payload was pinned to.
         whole = replace(spec, pinned=pinned)
         seen += [reviewer.inspect(whole, connection) for reviewer in self._reviewers]
-        return Inspection(findings=tuple(finding for one in seen for finding in one.findings), pinned=pinned)
+        return Inspection(
+            findings=tuple(finding for one in seen for finding in one.findings),
+            objections=tuple(objection for one in seen for objection in one.objections),
+            pinned=pinned,
+        )
 
     def pins(self, connection: Connection, spec: Spec) -> dict[str, str]:
         """Return what the payload is now: differing from the spec's `pinned` is drift. Raises what `inspect` raises."""

@@ -181,6 +181,7 @@ def expand(draft: Draft, template: Template, known: Known) -> Spec:
         on_error=_hold(rollout.on_error or defaults.on_error),
         max_extensions=defaults.max_extensions if rollout.max_extensions is None else rollout.max_extensions,
         verify_s=(rollout.verification or defaults.verification).least,
+        accepts_underpowered=rollout.accept_underpowered,
     )
     for fault in _ceilings(spec):
         raise fault.raised(draft, Refused)

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from sqlalchemy import Connection
 
 from airboss.changes.spec import Spec
+from airboss.kernel.errors import Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +24,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What an inspector saw. `pinned` (subject → digest, as `flag/tax.engine`) becomes part of the payload's digest."""
+    """What an inspector saw. `pinned` (subject → digest, as `flag/tax.engine`) becomes part of the payload's digest.
+
+    `objections` keep a change from being submitted or edited as it is; one in review already stays, for what they look at
+    (the traffic of now) may be otherwise by then. Their `place` is a field, as that of what is raised.
+    """
 
     findings: tuple[Finding, ...] = ()
+    objections: tuple[Refused, ...] = ()
     pinned: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -81,7 +81,7 @@ Moment = Annotated[datetime, BeforeValidator(_instant)]
 
 EvidenceTypes = Annotated[list[EvidenceType], Field(max_length=20)]
 Reason = Annotated[Line, Field(min_length=10)]
-"""Why a signal need not be watched: a sentence, for those who approve it."""
+"""Why something that is expected may be missing (a signal, evidence in time): a sentence, for those who approve it."""
 
 
 class ChangeMetadata(Shape):
@@ -258,6 +258,7 @@ class RolloutShape(Shape):
     on_inconclusive: InconclusiveShape | None = None
     on_error: ErrorShape | None = None
     max_extensions: Annotated[int, Field(ge=0, le=2)] | None = None
+    accept_underpowered: Reason | None = None
     verification: VerificationShape | None = None
 
 

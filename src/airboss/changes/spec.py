@@ -283,6 +283,8 @@ class Spec:
     on_error: Hold
     max_extensions: int
     verify_s: int
+    accepts_underpowered: str | None = None
+    """Why steps may start whose evidence cannot come in the time they have; None: they may not."""
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -335,6 +337,8 @@ class Spec:
                 "verify_s": self.verify_s,
                 "evidence": list(self.evidence),
                 "signals": [asdict(signal) for signal in self.signals],
+                # Left out where it is not said: the digest of a plan of before stays what it was.
+                **({} if self.accepts_underpowered is None else {"accepts_underpowered": self.accepts_underpowered}),
             },
             Section.WAY_BACK: {
                 "runbook": self.runbook,
@@ -407,6 +411,7 @@ def read_spec(stored: bytes) -> Spec:
         on_error=Hold(**plan["on_error"]),
         max_extensions=plan["max_extensions"],
         verify_s=plan["verify_s"],
+        accepts_underpowered=plan.get("accepts_underpowered"),
         rollback=None if back["rollback"] is None else Rollback(**back["rollback"]),
         mitigation=None if back["mitigation"] is None else Mitigation(**back["mitigation"]),
         schedule=Schedule(

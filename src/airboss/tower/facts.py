@@ -42,13 +42,27 @@ class Evidence(Protocol):
     def facts(self, connection: Connection, change: Change, at: datetime) -> Mapping[str, Any]: ...
 
 
+class Traffic(Protocol):
+    """Knows whether there is traffic to judge the steps of a change by."""
+
+    def knows(self, given: Spec) -> bool: ...
+
+
 class PolicyFacts:
     """Builds the input of a decision."""
 
     def __init__(
-        self, *, catalog: Catalog, objectives: Objectives, calendar: Calendar, history: History, evidence: Evidence
+        self,
+        *,
+        catalog: Catalog,
+        objectives: Objectives,
+        calendar: Calendar,
+        history: History,
+        evidence: Evidence,
+        traffic: Traffic,
     ) -> None:
         self._catalog = catalog
+        self._traffic = traffic
         self._objectives = objectives
         self._calendar = calendar
         self._history = history
@@ -69,6 +83,7 @@ class PolicyFacts:
             "actor": dict(actor),
             "ages": {"services_s": 0.0, "calendar_s": 0.0, "history_s": 0.0, "evidence_s": 0.0},
         }
+        facts["change"]["traffic_known"] = self._traffic.knows(given)
         elsewhere = self._catalog.dependants_elsewhere(connection, given.services)
         facts["change"]["dependents"] = sorted(one.name for one in elsewhere)
         facts["calendar"] = self._freeze(connection, given, at)
@@ -127,6 +142,7 @@ def _change(change: Change, given: Spec, services: Sequence[Service]) -> dict[st
         "automated_rollback": not impact.irreversible and given.rollback is not None,
         "has_mitigation": given.mitigation is not None,
         "waived_signals": [signal.name for signal in given.signals if signal.waived is not None],
+        "accepts_underpowered": given.accepts_underpowered is not None,
         "impact": {
             "users_percent": impact.users_percent,
             "reversible": impact.reversible,

@@ -18,7 +18,7 @@ from airboss.kernel.canonical import canonical
 from airboss.kernel.clock import parse_rfc3339, rfc3339
 from airboss.kernel.errors import Invalid
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Version of the input, stored in it. A rule that reads fields a stored input did not have cannot be compared."""
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -54,6 +54,10 @@ MESSAGES: Final[Mapping[str, Mapping[str, Field]]] = {
         "behind_flag": Field("truth", "whether all of it is behind flags, raised step by step"),
         "automated_rollback": Field("truth", "whether it takes itself back when it harms, and can be taken back whole"),
         "waived_signals": Field("texts", "what its kind is watched by, and this change waived with a reason"),
+        "traffic_known": Field("truth", "whether recent requests tell how long each judged step will take"),
+        "accepts_underpowered": Field(
+            "truth", "whether it starts steps whose evidence may not come in time, with a reason"
+        ),
         "has_mitigation": Field("truth", "whether something else than a rollback can stop the harm"),
     },
     "Impact": {
@@ -307,6 +311,8 @@ _FIXTURE: Final[Mapping[str, Any]] = {
         "automated_rollback": False,
         "has_mitigation": True,
         "waived_signals": [],
+        "traffic_known": True,
+        "accepts_underpowered": False,
     },
     "services": [{"name": "shop", "tier": "standard", "stateful": False, "owner": "shop-team"}],
     "slos_known": True,

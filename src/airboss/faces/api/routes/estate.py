@@ -46,6 +46,7 @@ def apply(house: HouseHere, caller: Caller, given: shapes.Apply) -> dict[str, An
     nothing. A change that is refused when it is submitted stays a draft and is told in `refused`.
     """
     parsed = house.kinds.parse_all([(one.text.encode(), one.source) for one in given.files])
+    house.kinds.together(parsed)
     results: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
     if not given.dry_run:
