@@ -252,7 +252,7 @@ def test_the_same_decision_asks_once_and_a_newer_one_replaces_it(approvals, open
 
 
 def test_untouched_approvals_hold_after_changes_were_asked_for_and_after_what_was_approved_is_edited(
-    approvals, opened, store
+    approvals, opened, store, clock
 ):
     """A round after "changes asked", or after an approval whose change was edited, goes on from what still holds."""
     opened()
@@ -261,6 +261,7 @@ def test_untouched_approvals_hold_after_changes_were_asked_for_and_after_what_wa
     with store.write() as tx:
         approvals.close(tx, CHANGE, Outcome.ASKED)
     opened("dec_2")
+    clock.advance(1)
     assert approvals.vote(say(), actor("cy")).outcome is Outcome.APPROVED
     with store.write() as tx:
         approvals.close(tx, CHANGE, Outcome.APPROVED)

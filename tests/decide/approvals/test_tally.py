@@ -301,6 +301,28 @@ def test_a_round_expires_and_late_votes_do_not_count():
     assert count(round_, [vote("ben")], BOTH, now=T0 + timedelta(hours=99)).outcome is Outcome.APPROVED
 
 
+def test_who_asked_for_changes_has_taken_back_what_they_approved_before():
+    """In the next round their earlier approval fills no seat, though what it saw is unchanged: they must say it again."""
+    round_ = round_of(all_of([requirement("owners")]))
+    before = [vote("ann", round_id="rnd_0"), vote("ann", Verdict.ASK, minute=2, round_id="rnd_0")]
+    assert count(round_, before, BOTH).outcome is Outcome.OPEN
+    assert count(round_, [*before, vote("ann", minute=3)], BOTH).outcome is Outcome.APPROVED
+
+
+def test_an_approval_is_void_where_only_seats_of_others_are_untouched():
+    """Ben answers for the payload; that the plan, which sre answer for, is unchanged does not keep his approval standing."""
+    round_ = round_of(
+        all_of(
+            [
+                requirement("owners", covers=frozenset({"payload"})),
+                requirement("sre", covers=frozenset({"plan"})),
+            ]
+        )
+    )
+    standing = count(round_, [vote("ben")], BOTH, sections={**SECTIONS, "payload": "sha256:other"})
+    assert standing.stale == {"ben": frozenset({"payload"})}
+
+
 def test_approvals_of_an_earlier_round_count_and_its_rejections_do_not():
     """After changes were asked for, who approved what is unchanged need not do it again."""
     round_ = round_of(all_of([requirement("owners")]))

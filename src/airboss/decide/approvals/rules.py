@@ -9,8 +9,9 @@ The rules, in order of precedence:
 4. Blocked: no way to fill the seats, even if everybody eligible approved, backups included.
 5. Open.
 
-A vote stands for a requirement while the digests of the sections it covers are the current ones. Who played an
-excluded part may not sit; where that leaves too few, the backup group is asked too; a requirement never becomes empty.
+A vote stands for a requirement while the digests of the sections it covers are the current ones, until its speaker asks
+for changes or rejects. Who played an excluded part may not sit; where that leaves too few, the backup group is asked too;
+a requirement never becomes empty.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from airboss.kernel.errors import Invalid
 
 MOST_WAYS: Final = 1_000
 MOST_SEATS: Final = 50
+TAKES_BACK: Final = frozenset({Verdict.REJECT, Verdict.ASK})
+"""What takes back the approvals its speaker gave before, in this round and in those before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,11 @@ def tally(
     everybody = _everybody(ways)
     cast = sorted((vote for vote in votes if vote.at < round_.expires_at), key=lambda vote: (vote.at, vote.id))
     ending = _ending_word(round_, cast, everybody, current_sections)
-    approvals = [vote for vote in cast if vote.verdict is Verdict.APPROVE and vote.person in everybody]
+    approvals = [
+        vote
+        for vote in cast
+        if vote.verdict is Verdict.APPROVE and vote.person in everybody and not _taken_back(vote, cast)
+    ]
     best, seated = _fullest(ways, approvals, current_sections)
     filled = tuple(
         Seat(group=best.requirements[best.seats[seat]].group, person=seated[seat]) for seat in sorted(seated)
@@ -147,7 +154,7 @@ def tally(
         may=_may(ways, approvals, current_sections) if waiting else frozenset(),
         sentence="",
         eligible=everybody,
-        stale=_stale(round_, approvals, current_sections),
+        stale=_stale(ways, approvals, current_sections),
     )
     return _told(standing, round_, ending, ways)
 
@@ -195,6 +202,13 @@ def _ending_word(
         if ends and any(not changed_under(vote, requirement, current) for requirement in round_.requirements):
             return vote
     return None
+
+
+def _taken_back(approval: Vote, cast: Iterable[Vote]) -> bool:
+    """Return whether its speaker rejected or asked for changes since; of two words at one instant the no counts."""
+    return any(
+        other.verdict in TAKES_BACK and other.person == approval.person and other.at >= approval.at for other in cast
+    )
 
 
 def _approvers(way: _Way, approvals: Sequence[Vote], current: Mapping[str, str]) -> list[frozenset[str]]:
@@ -252,12 +266,15 @@ def _may(ways: Iterable[_Way], approvals: Sequence[Vote], current: Mapping[str, 
     return frozenset(chain.from_iterable(_helpers(way, approvals, current) for way in ways if not way.short))
 
 
-def _stale(round_: Round, approvals: Sequence[Vote], current: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """Return the people none of whose approvals stands anywhere, with the sections that changed."""
+def _stale(ways: Iterable[_Way], approvals: Sequence[Vote], current: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Return the people none of whose approvals stands for a seat they may take, with the sections that changed."""
     changed: dict[str, frozenset[str]] = {}
     standing: set[str] = set()
+    places = [place for way in ways for place in zip(way.requirements, way.pools, strict=True)]
     for vote in approvals:
-        for requirement in round_.requirements:
+        for requirement, pool in places:
+            if vote.person not in pool:
+                continue
             if under := changed_under(vote, requirement, current):
                 changed[vote.person] = changed.get(vote.person, frozenset()) | under
             else:
