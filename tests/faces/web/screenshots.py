@@ -51,6 +51,8 @@ def _pages(served: Town, found: dict[str, str]) -> dict[str, str]:
         "not-found": "/changes?q=nothing+like+it",
         **{name: f"/changes/{change}" for name, change in found.items()},
         "proof": f"/changes/{found['convicted']}/facts/{position}/proof",
+        "flags": "/flags",
+        "flag": "/flags/search.ranking?who=user-17",
         "password": "/password",
         "error": "/changes/chg_01ke6p5vxgf6dsr3w4tea1t2ct",
     }

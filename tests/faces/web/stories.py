@@ -55,6 +55,7 @@ def morning(town: Town) -> dict[str, str]:
     draft = ramp(flag="mail.receipt", users=5, title="Receipts by mail, with the new layout").encode()
     found["draft"] = world.house.changes.create(Create(data=draft, source="mail.yaml"), actor=world.people["dev-b"]).id
     town.run(5)
+    world.house.flags.kill("basket.hints", "hints cover the total", actor=world.people["dev-b"])
     world.house.checkpoints.write_now()
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,6 +118,16 @@ class SignIn(Shape):
 class SetPassword(Shape):
     new: Secret
     current: Secret | None = None
+
+
+class EvaluateFlag(Shape):
+    context: dict[str, Any] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="OpenFeature's evaluation context: `targetingKey`, and attributes by name",
+        examples=[{"targetingKey": "user-17", "plan": "premium"}],
+    )
+    environment: Line = "production"
 
 
 class KillFlag(Shape):

@@ -9,7 +9,7 @@ from airboss.faces.reads.change import approval_view, change_view, summary
 from airboss.faces.reads.course import Courses, canary_gates, course_view, replay_view
 from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
-from airboss.faces.reads.flags import flag_page_view, flag_state, flag_view
+from airboss.faces.reads.flags import evaluation_view, flag_page_view, flag_state, flag_view, flags_view
 from airboss.faces.reads.people import people_view, person_view, token_view, tokens_view
 from airboss.faces.reads.policy import policy_view
 from airboss.faces.reads.proof import proof_view
@@ -33,6 +33,7 @@ __all__ = [
     "conflicts",
     "course_view",
     "coverage_view",
+    "evaluation_view",
     "exemplars_view",
     "explanation_view",
     "exposed",
@@ -42,6 +43,7 @@ __all__ = [
     "flag_page_view",
     "flag_state",
     "flag_view",
+    "flags_view",
     "forecast_view",
     "people_view",
     "person_view",

@@ -11,14 +11,16 @@ from airboss import __version__
 from airboss.bootstrap import House
 from airboss.faces.web.assets import Assets
 from airboss.faces.web.render import Page, Renderer
-from airboss.faces.web.views import Fault, Shell, State, Tone
+from airboss.faces.web.views import Fault, NavItem, Shell, State, Tone
 from airboss.faces.web.visits import Visit, html
 from airboss.faces.web.words import sentence
 from airboss.kernel.errors import AirbossError
 
 FIRST: Final = "/changes"
-PLACES: Final = (("Changes", FIRST),)
-"""What the bar leads to; everybody who is signed in may look at all of it."""
+PLACES: Final = (("Changes", FIRST), ("Flags", "/flags"))
+"""What the bar leads to; everybody who is signed in may look at all of it. The first ones have room on a phone."""
+MORE: Final[tuple[tuple[str, str], ...]] = ()
+"""What the menu at the end of the bar leads to; on a phone also what the bar has no room for."""
 
 
 class Frame:
@@ -41,10 +43,8 @@ class Frame:
         if visit.actor.kind != "anonymous":
             path = visit.request.url.path
             shell["user"], shell["role"] = visit.actor.name, str(visit.actor.role)
-            shell["nav"] = [
-                {"label": label, "href": href, "current": path.startswith(href) or (path == "/" and href == FIRST)}
-                for label, href in PLACES
-            ]
+            shell["nav"] = [_item(label, href, path) for label, href in PLACES]
+            shell["more"] = [_item(label, href, path) for label, href in MORE]
             shell["nav"][0]["count"] = waiting
         flash = visit.flash()
         if flash is not None:
@@ -54,6 +54,11 @@ class Frame:
     def page(self, visit: Visit, name: Page, view: Mapping[str, Any], *, status: int = 200) -> Response:
         """Return a page as a response."""
         return html(visit.request, self._renderer.page(name, view), status=status)
+
+
+def _item(label: str, href: str, path: str) -> NavItem:
+    current = path == href or path.startswith(f"{href}/") or (path == "/" and href == FIRST)
+    return {"label": label, "href": href, "current": current}
 
 
 def flash_of(tone: Tone, word: str, words: str) -> State:

@@ -13,7 +13,17 @@ from markupsafe import Markup
 from airboss.faces.web.assets import Assets
 from airboss.kernel.clock import rfc3339
 
-Page: TypeAlias = Literal["sign_in", "password", "changes", "change", "live", "proof", "error"]
+Page: TypeAlias = Literal[
+    "sign_in",
+    "password",
+    "changes",
+    "change",
+    "live",
+    "proof",
+    "error",
+    "flags",
+    "flag",
+]
 
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from airboss.bootstrap import House
 from airboss.faces.web.acting import Acting
+from airboss.faces.web.flags_page import Flagging
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.list_page import Listing
 from airboss.faces.web.reading import LiveAddress, Reading
@@ -26,6 +27,10 @@ def live_address(change_id: str) -> str:
     return f"/api/v1/changes/{change_id}/events"
 
 
+LISTS: Final = frozenset({"flags"})
+"""First parts of addresses that are pages by themselves."""
+
+
 class Web:
     """The pages of one house: `routes` for the application, `error_page` for what it refuses."""
 
@@ -35,6 +40,7 @@ class Web:
         self._listing = Listing(self._frame)
         self._reading = Reading(self._frame, live=live)
         self._acting = Acting(self._frame)
+        self._flagging = Flagging(self._frame)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -67,6 +73,10 @@ class Web:
             post("/changes/{change}/votes/{verdict}", acting.vote),
             post("/changes/{change}/orders/{verb}", acting.order),
             post("/changes/{change}/review/{review}/close", acting.close_review),
+            get("/flags", self._flagging.flags),
+            get("/flags/{name}", self._flagging.flag),
+            post("/flags/{name}/kill", self._flagging.kill),
+            post("/flags/{name}/unkill", self._flagging.unkill),
         ]
 
     def error_page(self, request: Request, problem: Mapping[str, Any]) -> Response:
@@ -111,8 +121,8 @@ def error_page(house: House) -> Callable[[Request, Mapping[str, Any]], Response]
 
 
 def _back_address(request: Request) -> str:
-    """Return where "back" leads: the page of the change that was acted on, else the list."""
+    """Return where "back" leads: the page of what was acted on, else the list it is in, else the first page."""
     parts = request.url.path.split("/")
-    if len(parts) > 3 and parts[1] == "changes":
-        return f"/changes/{parts[2]}"
-    return "/"
+    if len(parts) > 3 and parts[1] in ("changes", "flags"):
+        return f"/{parts[1]}/{parts[2]}"
+    return f"/{parts[1]}" if len(parts) > 2 and parts[1] in LISTS else "/"

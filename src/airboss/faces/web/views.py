@@ -45,6 +45,8 @@ class Shell(TypedDict):
     user: str | None
     role: NotRequired[str]
     nav: list[NavItem]
+    more: NotRequired[list[NavItem]]
+    """What the menu at the end of the bar leads to."""
     version: str
     demo: NotRequired[bool]
     """A page of a demo server says so at the top."""

@@ -10,7 +10,7 @@ from airboss.faces.api import shapes
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.inputs import EnvironmentQuery, NameIn
 from airboss.faces.api.pages import PartQuery, paged
-from airboss.faces.reads import flag_page_view, flag_state, flag_view
+from airboss.faces.reads import evaluation_view, flag_page_view, flag_state, flag_view, flags_view
 from airboss.kernel.ids import name as checked
 from airboss.people.access import Action, require
 
@@ -22,7 +22,14 @@ def list_flags(house: HouseHere, caller: Caller, environment: EnvironmentQuery, 
     """List the flags and where each stands in an environment."""
     require(caller, Action.FLAG_READ)
     with house.store.read() as connection:
-        found = [flag_view(house, connection, one, environment) for one in house.flags.list(connection)]
+        everywhere = {one["name"]: one for one in flags_view(house, connection)}
+        found = [
+            {
+                **flag_view(house, connection, one, environment),
+                **{field: everywhere[one.definition.name][field] for field in ("states", "exposed_at")},
+            }
+            for one in house.flags.list(connection)
+        ]
     return paged(found, part, by=lambda row: (row["name"],))
 
 
@@ -40,6 +47,15 @@ def show_flag(house: HouseHere, caller: Caller, name: NameIn, environment: Envir
     require(caller, Action.FLAG_READ)
     with house.store.read() as connection:
         return flag_page_view(house, connection, name, environment)
+
+
+@router.post("/flags/{name}/evaluate")
+def evaluate_flag(house: HouseHere, caller: Caller, name: NameIn, given: shapes.EvaluateFlag) -> dict[str, Any]:
+    """Say what one context would get of a flag, and why. Nobody is exposed by it and nothing is counted."""
+    require(caller, Action.FLAG_READ)
+    environment = checked(given.environment, of="environment")
+    with house.store.read() as connection:
+        return evaluation_view(house, connection, name, environment, given.context)
 
 
 @router.post("/flags/{name}/kill")
