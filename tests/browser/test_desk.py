@@ -15,7 +15,7 @@ from tests.tower.world import ramp
 
 pytestmark = pytest.mark.browser
 
-PAGES = ["/flags", "/flags/tax.engine?who=user-1", "/flags/pay.onepress"]
+PAGES = ["/on-call", "/flags", "/flags/tax.engine?who=user-1", "/flags/pay.onepress"]
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +60,27 @@ def test_the_menu_leads_everywhere_on_a_phone(page: Page, served: Town) -> None:
     page.goto(f"{served.url}/flags")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.locator(".tabs").get_by_role("link", name="Flags")).to_be_visible()
+
+
+def test_one_hand_takes_a_change_back_at_night(page: Page, served: Town) -> None:
+    """On a phone: what moves, one large Roll back, pressed twice and never typed; the page stays and follows it home."""
+    world = served.world
+    page.context.add_cookies([served.cookie("dev-b")])
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{served.url}/on-call")
+    card = page.locator(".call").filter(has_text="New VAT engine")
+    expect(card).to_contain_text("When every gate of this step passes")
+    button = card.locator("summary.danger")
+    box = button.bounding_box()
+    assert box is not None
+    assert box["height"] >= 48
+    assert box["width"] >= 280
+    button.click()
+    expect(card).to_contain_text("goes back to 0\N{NARROW NO-BREAK SPACE}% at once")
+    page.get_by_role("button", name="Roll back now").click()
+    expect(page).to_have_url(f"{served.url}/on-call")
+    expect(page.locator(".flash")).to_contain_text("Rolling back.")
+    (change,) = [one.id for one in world.house.changes.list(actor=world.people["root"]).items]
+    assert served.run(60, until=lambda: world.phase(change) not in ("rolling_out", "rolling_back"))
+    assert world.percent() == 0
+    expect(page.locator("#on-call")).to_contain_text("No change is out now.")

@@ -65,7 +65,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
 ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry", "mitigated"}
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
-    *("serve", "demo", "login", "exec", "inbox", "services", "id new", "analysis calibrate"),
+    *("serve", "demo", "login", "exec", "inbox", "on-call", "services", "id new", "analysis calibrate"),
     *("analysis replay", "audit checkpoint", "audit export", "audit key", "audit pack", "change facts"),
     *("change list", "change show", "change traces", "change watch", "audit new-key", "backup"),
     *("restore",),

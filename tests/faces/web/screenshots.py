@@ -51,6 +51,7 @@ def _pages(served: Town, found: dict[str, str]) -> dict[str, str]:
         "not-found": "/changes?q=nothing+like+it",
         **{name: f"/changes/{change}" for name, change in found.items()},
         "proof": f"/changes/{found['convicted']}/facts/{position}/proof",
+        "on-call": "/on-call",
         "flags": "/flags",
         "flag": "/flags/search.ranking?who=user-17",
         "password": "/password",

@@ -1,4 +1,4 @@
-"""The pages beside changes: flags. What they show, what their forms do, and that they cost the same however much there is."""
+"""The pages beside changes. What they show, what their forms do, and that they cost the same however much there is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from tests.faces.web.stories import flags
 from tests.faces.web.test_site import Client, client
 from tests.tower.world import World, quick_folder, ramp
+
+from airboss.faces.reads.on_call import burning_of
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,39 @@ def test_a_context_nobody_can_mean_is_told_at_its_field(world: World, query: str
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
     assert "What would somebody get?" in answer.text
+
+
+def test_on_call_sees_what_moves_and_what_follows(world: World, ramped: str) -> None:
+    """The page and the API name the change that is out, what comes next, and only what the reader may do about it."""
+    own = client(world)
+    page = own.get("/on-call").text
+    assert "New VAT engine" in page
+    assert "Harm takes it back by itself" in page
+    assert f"/changes/{ramped}/orders/rollback" in page
+    assert "/orders/" not in client(world, "viewer").get("/on-call").text
+    found = own.get("/api/v1/on-call").json()
+    assert [one["id"] for one in found["moving"]] == [ramped]
+    assert found["position"] >= 0
+    assert 'hx-swap-oob="true"' in own.get("/on-call/live").text
+
+
+def test_a_burning_objective_names_its_suspects_newest_first() -> None:
+    """Whatever has been out on the service is suspected, the last to begin first; other services' changes are not."""
+    changes = [
+        {"id": "a", "title": "A", "phase": "rolling_out", "services": ["pay"], "started_at": "2026-11-23T14:00:00Z"},
+        {"id": "b", "title": "B", "phase": "completed", "services": ["pay"], "started_at": "2026-11-23T14:05:00Z"},
+        {"id": "c", "title": "C", "phase": "rolling_out", "services": ["mail"], "started_at": "2026-11-23T14:06:00Z"},
+        {"id": "d", "title": "D", "phase": "validating", "services": ["pay"], "started_at": None},
+    ]
+
+    def objective(name: str, burn: float | None, left: float | None) -> dict[str, object]:
+        known = burn is not None
+        return {"name": name, "environment": "production", "known": known, "burn": burn, "budget_left": left}
+
+    objectives = [objective("calm", 0.4, 0.9), objective("hot", 20.0, 0.5), objective("gone", 0.2, -0.04)]
+    services = [{"name": "pay", "owner": "payments", "objectives": [*objectives, objective("dark", None, None)]}]
+    found = burning_of(services, changes)
+    assert [one["objective"] for one in found] == ["hot", "gone"]
+    assert [one["id"] for one in found[0]["suspects"]] == ["b", "a"]
+    assert found[0]["sentence"] == "hot burns at 20 times what it may; 50 % of the budget left"
+    assert found[1]["sentence"] == "gone: its budget is spent; it burns at 0.2 times what it may"

@@ -15,6 +15,7 @@ from airboss.faces.cli.commands import (
     flags,
     keep,
     local,
+    on_call,
     people,
     policy,
     server,
@@ -73,6 +74,7 @@ app.add_typer(change.app, name="change")
 for verb in change.VERBS:
     app.command(verb.__name__)(verb)
 app.command("inbox")(change.inbox)
+app.command("on-call")(on_call.on_call)
 app.command("services")(server.services)
 app.add_typer(flags.app, name="flag")
 app.add_typer(flags.versions, name="version")

@@ -10,6 +10,7 @@ from airboss.faces.reads.course import Courses, canary_gates, course_view, repla
 from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
 from airboss.faces.reads.flags import evaluation_view, flag_page_view, flag_state, flag_view, flags_view
+from airboss.faces.reads.on_call import on_call_view
 from airboss.faces.reads.people import people_view, person_view, token_view, tokens_view
 from airboss.faces.reads.policy import policy_view
 from airboss.faces.reads.proof import proof_view
@@ -45,6 +46,7 @@ __all__ = [
     "flag_view",
     "flags_view",
     "forecast_view",
+    "on_call_view",
     "people_view",
     "person_view",
     "policy_view",

@@ -12,7 +12,7 @@ from airboss.changes import Cancel, Change, Submit
 from airboss.decide.approvals import CastVote, Verdict
 from airboss.faces.web.frame import Frame, flash_of
 from airboss.faces.web.views import State, Tone
-from airboss.faces.web.visits import Visit, see
+from airboss.faces.web.visits import Visit, local, see
 from airboss.kernel.errors import Invalid, NotFound
 from airboss.learn.reviews import CloseReview, Given, Question, Word
 
@@ -82,7 +82,7 @@ class Acting:
             expected_version=_version(visit),
         )
         change = self._frame.house.rollouts.order(command, visit.actor)
-        return _back(change, flash_of(*_ORDERED[verb]))
+        return see(local(visit.form.get("next"), f"/changes/{change.id}"), told=flash_of(*_ORDERED[verb]))
 
     def close_review(self, visit: Visit) -> Response:
         """Close a review with what people say; questions left as the facts answer them keep that answer."""

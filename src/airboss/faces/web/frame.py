@@ -17,7 +17,7 @@ from airboss.faces.web.words import sentence
 from airboss.kernel.errors import AirbossError
 
 FIRST: Final = "/changes"
-PLACES: Final = (("Changes", FIRST), ("Flags", "/flags"))
+PLACES: Final = (("Changes", FIRST), ("On call", "/on-call"), ("Flags", "/flags"))
 """What the bar leads to; everybody who is signed in may look at all of it. The first ones have room on a phone."""
 MORE: Final[tuple[tuple[str, str], ...]] = ()
 """What the menu at the end of the bar leads to; on a phone also what the bar has no room for."""

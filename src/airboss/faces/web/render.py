@@ -23,6 +23,8 @@ Page: TypeAlias = Literal[
     "error",
     "flags",
     "flag",
+    "on_call",
+    "on_call_live",
 ]
 
 SECURITY_HEADERS: Final = {

@@ -14,6 +14,7 @@ from airboss.faces.web.acting import Acting
 from airboss.faces.web.flags_page import Flagging
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.list_page import Listing
+from airboss.faces.web.on_call_page import OnCall
 from airboss.faces.web.reading import LiveAddress, Reading
 from airboss.faces.web.signing import Signing
 from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
@@ -41,6 +42,7 @@ class Web:
         self._reading = Reading(self._frame, live=live)
         self._acting = Acting(self._frame)
         self._flagging = Flagging(self._frame)
+        self._on_call = OnCall(self._frame)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -73,6 +75,8 @@ class Web:
             post("/changes/{change}/votes/{verdict}", acting.vote),
             post("/changes/{change}/orders/{verb}", acting.order),
             post("/changes/{change}/review/{review}/close", acting.close_review),
+            get("/on-call", self._on_call.page),
+            get("/on-call/live", self._on_call.live),
             get("/flags", self._flagging.flags),
             get("/flags/{name}", self._flagging.flag),
             post("/flags/{name}/kill", self._flagging.kill),

@@ -24,6 +24,7 @@ from airboss.faces.reads import (
     exemplars_view,
     explanation_view,
     facts_view,
+    on_call_view,
     replay_view,
     search_view,
     series_view,
@@ -312,6 +313,17 @@ def take_evidence_pack(house: HouseHere, caller: Caller, change: ChangeIdIn, res
     with house.store.read() as connection:
         house.changes.read(connection, change)
         return dict(evidence_pack(connection, change))
+
+
+@router.get("/on-call")
+def on_call(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """Say what moves now, what burns, which changes are suspected of it, and which can still be taken back.
+
+    A suspicion is no verdict: suspected is what has been out lately on a service whose objective burns, the newest first.
+    """
+    require(caller, Action.CHANGE_READ)
+    with house.store.read() as connection:
+        return on_call_view(house, connection, caller, house.clock.now())
 
 
 @router.get("/inbox")
