@@ -223,7 +223,7 @@ class Day:
         world, clock = self.world, self.world.clock
         now_us = to_micros(clock.now())
         rows = world.exposures.since(clock.now() - timedelta(seconds=60))
-        for change_id in world.ingest.unloaded(rows):
+        for change_id in world.ingest.unloaded(rows, now_us=now_us):
             world.ingest.load_subjects(change_id, world.house.buckets.subjects(change_id))
         world.ingest.update(rows, known=frozenset(), now_us=now_us)
         if not world.nature.seen:

@@ -117,7 +117,7 @@ class Soak:
         while time.monotonic() < until:
             for crew in crews:
                 crew.beat()
-            if time.monotonic() >= self.blows.next_at:
+            if not self.options.calm and time.monotonic() >= self.blows.next_at:
                 self._strike()
                 self.blows.next_at = time.monotonic() + self.chance.uniform(*QUIET_S)
             if time.monotonic() - sampled >= SAMPLE_S:
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=60, help="requests a second to each of three services")
+    parser.add_argument("--calm", action="store_true", help="strike nothing: what one long life of the processes adds")
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--buckets", default="telemetry", help=argparse.SUPPRESS)
     options = parser.parse_args()

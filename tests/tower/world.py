@@ -375,7 +375,7 @@ class World:
         """Some seconds of users; the receiver counts them and writes what it has."""
         now_us = to_micros(self.clock.now())
         rows = self.exposures.since(self.clock.now() - timedelta(seconds=60))
-        for change_id in self.ingest.unloaded(rows):
+        for change_id in self.ingest.unloaded(rows, now_us=now_us):
             self.ingest.load_subjects(change_id, self.house.buckets.subjects(change_id))
         self.ingest.update(rows, known=frozenset(), now_us=now_us)
         if not self.nature.seen:

@@ -181,7 +181,7 @@ def new_ingest() -> Ingest:
     flag = RampedFlag(key="new-cart", canary_variants=frozenset({"on"}), baseline_variant="off")
     rows = [row(since, flag=flag), row(since, change_id=OTHER_CHANGE, design="deploy")]
     ingest = Ingest(TelemetrySettings())
-    for change in ingest.unloaded(rows):
+    for change in ingest.unloaded(rows, now_us=to_micros(_AT)):
         ingest.load_subjects(change, [])
     ingest.update(rows, known=frozenset(), now_us=to_micros(_AT))
     return ingest

@@ -43,7 +43,7 @@ class Line:
     def refresh(self) -> None:
         known = self.exposures.known(self.ingest.unknown_changes())
         rows = self.exposures.since(self.clock.now() - self.settings.changes_idle)
-        for change in self.ingest.unloaded(rows):
+        for change in self.ingest.unloaded(rows, now_us=to_micros(self.clock.now())):
             self.ingest.load_subjects(change, self.store.subjects(change))
         self.ingest.update(rows, known=known, now_us=to_micros(self.clock.now()))
 

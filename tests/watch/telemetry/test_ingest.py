@@ -35,7 +35,7 @@ ROWS = (row(NOW - timedelta(minutes=1)),)
 
 def ingest(*rows: ActiveExposure, **limits: Any) -> Ingest:
     made = Ingest(TelemetrySettings(**limits))
-    for change in made.unloaded(rows):
+    for change in made.unloaded(rows, now_us=to_micros(NOW)):
         made.load_subjects(change, [])
     made.update(rows, known=frozenset(), now_us=to_micros(NOW))
     return made
@@ -279,7 +279,7 @@ def test_a_flood_does_not_become_the_baseline_of_a_change() -> None:
     for number in range(20):
         send(made, Span(end=NOW, service=f"s{number}"))
     rows = (*ROWS, row(NOW - timedelta(minutes=1), change_id=OTHER_CHANGE, design="deploy"))
-    for change in made.unloaded(rows):
+    for change in made.unloaded(rows, now_us=to_micros(NOW)):
         made.load_subjects(change, [])
     made.update(rows, known=frozenset(), now_us=to_micros(NOW))
     for number in range(20):
@@ -366,6 +366,25 @@ def test_loaded_subjects_are_not_counted_again() -> None:
     second.update(ROWS, known=frozenset(), now_us=to_micros(NOW))
     send(second, Span(end=NOW, bad=True, exposures=(exposure(1),)))
     assert sixtuple(arm(take(second))[0]) == (1, 1, 0, 0, 0, 0)
+
+
+def test_subjects_of_what_is_over_are_let_go() -> None:
+    """Once a change's last bucket is sealed its subjects leave the memory; a new attempt asks for those that are stored."""
+    end = NOW + timedelta(seconds=1)
+    over = (row(NOW - timedelta(minutes=1), end=end),)
+    made = ingest(*ROWS)
+    send(made, *(Span(end=NOW, exposures=(exposure(number),)) for number in range(6000)))
+    at_most = len(made._subjects._keys)
+    assert len(made._subjects) == 12_000
+    for at, held in ((NOW + timedelta(seconds=70), 12_000), (NOW + timedelta(seconds=72), 0)):
+        made.update(over, known=frozenset(), now_us=to_micros(at))
+        assert len(made._subjects) == held
+    assert at_most >= 32_768
+    assert len(made._subjects._keys) == 4096
+    send(made, Span(end=NOW, exposures=(exposure(1),)), at=NOW + timedelta(seconds=72))
+    assert sum(counted.requests for counted in take(made).buckets if counted.series.arm == "late") == 1
+    again = (*over, row(NOW + timedelta(seconds=80), attempt=2))
+    assert made.unloaded(again, now_us=to_micros(NOW + timedelta(seconds=81))) == {CHANGE}
 
 
 SPANS = st.lists(

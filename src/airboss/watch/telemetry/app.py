@@ -101,9 +101,10 @@ class IngestApp:
         now = self._clock.now()
         unknown = self._ingest.unknown_changes()
         rows, known = await asyncio.to_thread(self._ask, now, unknown)
-        for change_id in self._ingest.unloaded(rows):
+        now_us = to_micros(now)
+        for change_id in self._ingest.unloaded(rows, now_us=now_us):
             self._ingest.load_subjects(change_id, await asyncio.to_thread(self._store.subjects, change_id))
-        self._ingest.update(rows, known=known, now_us=to_micros(now))
+        self._ingest.update(rows, known=known, now_us=now_us)
 
     async def flush(self) -> None:
         """Write what moved. Raises Unavailable; then it stays here and goes with the next flush."""

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from airboss.kernel.clock import to_micros
 from airboss.watch.telemetry.arms import ArmCounter, Exposed, Spans
 from airboss.watch.telemetry.cells import (
     BAD,
@@ -54,6 +55,8 @@ ANY_SERVICE: Final = "*"
 """A sender bound to this may write for every service: a collector's token."""
 
 _LONGEST_US: Final = float(2**52)
+_SLACK_US: Final = 60_000_000
+"""A change's subjects are kept for longer than its last bucket, lest a clock set back a little opens it again."""
 _MOST_UNKNOWN: Final = 10_000
 _CACHED_ORIGINS: Final = 10_000
 _NOT_HEX: Final = 255
@@ -97,9 +100,16 @@ class Ingest:
 
     # -- what is going on elsewhere
 
-    def unloaded(self, rows: Iterable[ActiveExposure]) -> frozenset[str]:
+    def unloaded(self, rows: Iterable[ActiveExposure], *, now_us: int) -> frozenset[str]:
         """Return changes whose subjects must be loaded (`load_subjects`) before `update` may make them count."""
-        return frozenset(row.change_id for row in rows) - self._loaded
+        return self._countable(rows, now_us) - self._loaded
+
+    def _countable(self, rows: Iterable[ActiveExposure], now_us: int) -> frozenset[str]:
+        """Return changes of which a bucket is, or may come to be, open. Of the others every span is late, so nobody is
+        told apart any more, and their subjects need no room: they are most of what this process holds.
+        """
+        sealed_us = now_us - self._cells.change_us - self._cells.lateness_us - _SLACK_US
+        return frozenset(row.change_id for row in rows if row.end is None or to_micros(row.end) > sealed_us)
 
     def load_subjects(self, change_id: str, chunks: Iterable[SubjectChunk]) -> None:
         """Take over the subjects an earlier boot, or another ingester, has counted."""
@@ -111,8 +121,8 @@ class Ingest:
 
     def update(self, rows: Sequence[ActiveExposure], *, known: frozenset[str], now_us: int) -> None:
         """Replace the exposures in force. `known` are those of `unknown_changes` that exist."""
-        assert not self.unloaded(rows), "subjects are loaded before a change is counted"
-        for gone in self._loaded - {row.change_id for row in rows}:
+        assert not self.unloaded(rows, now_us=now_us), "subjects are loaded before a change is counted"
+        for gone in self._loaded - self._countable(rows, now_us):
             self._subjects.drop(self._cells.change_number(gone))
             self._loaded.discard(gone)
         self._exemplars.keep_only(frozenset(row.change_id for row in rows))

@@ -236,7 +236,7 @@ class TelemetrySettings:
     far_off: timedelta = timedelta(hours=1)
     """Older than this is not late but wrong, and rejected with a message."""
     changes_idle: timedelta = timedelta(hours=24)
-    """A change whose last exposure ended so long ago leaves the ingest's memory (the store keeps its subjects)."""
+    """A change whose last exposure ended so long ago is no longer told from one that never was in flight."""
     warm_up: timedelta = timedelta(seconds=2)
     """Buckets this soon after an exposure change are skipped."""
     flush_every: timedelta = timedelta(seconds=1)

@@ -84,11 +84,14 @@ class SubjectSet:
         return new, refused_unique[inverse.reshape(-1)]
 
     def drop(self, change: int) -> None:
-        """Forget a change."""
+        """Forget a change, and give back the room it took."""
         if not self._counts.pop(change, 0):
             return
         kept = (self._keys != _FREE) & (self._owners != change)
-        self._rebuild(self._keys[kept], self._owners[kept], len(self._keys))
+        size = len(self._keys)
+        while size > _FIRST_SIZE and 8 * int(kept.sum()) < size:
+            size //= 2
+        self._rebuild(self._keys[kept], self._owners[kept], size)
 
     def _find(self, marks: Marks) -> tuple[Ints, Flags]:
         """Return (place, found): where each mark is, or the free place that ends its search."""
