@@ -24,7 +24,7 @@ NAMES: Final[frozenset[str]] = frozenset(
     }
 )
 
-Action: TypeAlias = Literal["kill", "raise"]
+Action: TypeAlias = Literal["kill", "stop", "raise"]
 
 _armed: dict[str, tuple[int, Action]] = {}
 
@@ -34,7 +34,7 @@ class Reached(Exception):
 
 
 def arm(name: str, *, on_pass: int = 1, action: Action = "raise") -> None:
-    """Make the `on_pass`-th pass through `name` kill this process or raise. Raises KeyError for an unknown name."""
+    """Make the `on_pass`-th pass through `name` kill this process, stop it until SIGCONT, or raise. Raises KeyError for an unknown name."""
     if name not in NAMES:
         raise KeyError(name)
     _armed[name] = (on_pass, action)
@@ -54,6 +54,7 @@ def reach(name: str) -> None:
         _armed[name] = (left - 1, action)
         return
     del _armed[name]
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if action != "raise":
+        os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
+        return
     raise Reached(name)

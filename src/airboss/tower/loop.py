@@ -19,7 +19,8 @@ from airboss.kernel.clock import Clock
 from airboss.kernel.errors import AirbossError, Stale
 from airboss.records.store import Store
 
-LEASE_S: Final = 15.0
+LEASE_S: Final = 12.0
+"""With the next beat it ends well before the 15 s after which another server is to have gone on."""
 BATCH: Final = 50
 AT_ONCE: Final = 16
 IDLE_S: Final = 0.2

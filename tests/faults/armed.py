@@ -1,0 +1,29 @@
+"""`airboss` with a hand on its failpoints: at SIGUSR1 the process arms what a file beside its data says.
+
+    AIRBOSS_TEST_ARM=file python -m tests.faults.armed serve …
+
+The file holds {"name", "action"}; without a name all are disarmed. Nothing else differs from the command line's own entry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from airboss.faces.cli import main
+from airboss.kernel import failpoints
+
+
+def _arm(*_: object) -> None:
+    told = json.loads(Path(os.environ["AIRBOSS_TEST_ARM"]).read_text())
+    failpoints.disarm()
+    if told["name"] is not None:
+        failpoints.arm(told["name"], action=told["action"])
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, _arm)
+    sys.exit(main())
