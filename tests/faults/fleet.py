@@ -155,6 +155,7 @@ class Fleet:
             sa.make_url(self.database.url).set(drivername="postgresql+psycopg"), pool_pre_ping=True
         )
         self.number = 0
+        self.tokens: dict[str, str] = {}
         self.made: People | None = None
 
     def __enter__(self) -> Self:
@@ -174,9 +175,9 @@ class Fleet:
         shutil.copy(self.first.data / KEY_FILE, self.second.data / KEY_FILE)
         self.second.start()
         self.start_ingest()
-        tokens = json.loads((self.first.data / SECRETS).read_text())["tokens"]
+        self.tokens = json.loads((self.first.data / SECRETS).read_text())["tokens"]
         for server in (self.first, self.second):
-            server.people = {name: Caller(server.base_url, token=token) for name, token in tokens.items()}
+            server.people = {name: Caller(server.base_url, token=token) for name, token in self.tokens.items()}
         files = [{"source": name, "text": text} for name, text in documents()]
         self.made["demo-admin"].post("/apply", {"files": files, "submit": False, "dry_run": False})
         self.world.shop(

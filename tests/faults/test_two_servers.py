@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from tests.faults.fleet import Control, Fleet, until
 from tests.tower.invariants import check
+
+from airboss.demo.caller import Away, Refused
 
 GOES_ON_S = 15.0
 EVERYTHING = [("flag.exposed", 10), ("flag.exposed", 100), ("flag.finished", None)]
@@ -69,3 +73,79 @@ def test_one_dies_and_one_sleeps_and_the_ramp_goes_through_once(fleet: Fleet) ->
     assert fleet.target_log(change) == EVERYTHING
     with fleet.house() as house:
         check(house)
+
+
+def test_without_its_database_a_server_says_so_and_two_aborts_on_its_return_are_one(fleet: Fleet) -> None:
+    """PostgreSQL crashes in mid-ramp and is away for some seconds: every answer is a 503 with a way out, and nothing moves.
+    As it comes back a person at each server aborts: both are answered, and the flag is taken back once.
+    """
+    _away_and_aborted(fleet, away_s=5)
+
+
+@pytest.mark.slow  # a minute, because pools and leases of that length run out meanwhile
+def test_a_minute_without_its_database_loses_nothing(fleet: Fleet) -> None:
+    """The same for a minute, longer than every timeout and lease."""
+    _away_and_aborted(fleet, away_s=60)
+
+
+def _away_and_aborted(fleet: Fleet, *, away_s: float) -> None:
+    change = fleet.begin(fleet.first, bake_s=200)
+    until(lambda: fleet.facts(change, "exposure.reached") == 1, "the first step is not reached")
+    fleet.database.away()
+    began = time.monotonic()
+    while time.monotonic() - began < away_s:
+        for server in (fleet.first, fleet.second):
+            token = {"Authorization": f"Bearer {fleet.tokens['demo-engineer']}"}
+            answer = httpx.get(f"{server.base_url}/api/v1/changes/{change}", headers=token, timeout=20)
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            told = answer.json()
+            assert told["code"] == "database-unavailable"
+            assert "try again" in told["way_out"]
+            assert "Traceback" not in answer.text
+            assert httpx.get(f"{server.base_url}/healthz", timeout=20).status_code == 200
+            assert httpx.get(f"{server.base_url}/readyz", timeout=20).status_code == 503
+        time.sleep(0.2)
+    fleet.database.back()
+    orders = [(fleet.first, "demo-owner"), (fleet.second, "demo-engineer")]
+    answers: dict[str, str] = {}
+
+    def abort(server: Control, by: str) -> None:
+        while server.name not in answers:
+            try:
+                fleet.order(server, change, "abort", by=by)
+                answers[server.name] = "taken"
+            except Away:
+                time.sleep(0.05)
+            except Refused as refusal:
+                answers[server.name] = str(refusal)
+
+    threads = [threading.Thread(target=abort, args=order) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(answers) == 2, "somebody was left without an answer"
+    assert "taken" in answers.values()
+    assert fleet.ends(fleet.second, change, 30) == "rolled back"
+    assert [kind for kind, _ in fleet.target_log(change)] == ["flag.exposed", "flag.reverted"]
+    assert fleet.facts(change, "rollback.started") == 1
+    with fleet.house() as house:
+        check(house)
+
+
+def test_without_its_ingest_a_ramp_holds_and_can_be_taken_back(fleet: Fleet) -> None:
+    """The ingest is killed: the step's least time passes, and it stands for want of data; abort works without it. Started
+    again, it counts, and the server is ready.
+    """
+    change = fleet.begin(fleet.second)
+    until(lambda: fleet.facts(change, "exposure.reached") == 1, "the first step is not reached")
+    fleet.world.kill("ingest")
+    time.sleep(12)  # a step with data takes 8 s here
+    assert fleet.target_log(change) == EVERYTHING[:1]
+    assert fleet.view(fleet.first, change)["phase"] == "rolling_out"
+    fleet.order(fleet.first, change, "abort")
+    assert fleet.ends(fleet.first, change, 30) == "rolled back"
+    assert [kind for kind, _ in fleet.target_log(change)] == ["flag.exposed", "flag.reverted"]
+    fleet.start_ingest()
+    until(fleet.first.people["demo-admin"].ready, "the server is not ready")

@@ -199,12 +199,7 @@ class GroupWriter:
         except Exception as fault:  # noqa: BLE001 - whatever it was, every member is told
             _log.exception("the commit failed")
             self._abandon()
-            group.end(
-                OutcomeUnknown(
-                    f"the database did not confirm the commit: {fault}",
-                    way_out="look whether it happened before you repeat it",
-                )
-            )
+            group.end(_commit_fault(fault))
         else:
             group.end(None)
 
@@ -261,3 +256,15 @@ class GroupWriter:
             self._connection.invalidate()
             self._connection.close()
         self._connection = self._engine.connect()
+
+
+def _commit_fault(fault: Exception) -> AirbossError:
+    """Return what a failed commit means. In the write-ahead log a commit is the writing of its last frame, and a frame
+    that found no room is not there; of any other fault, such as one of the sync after it, the outcome is not known.
+    """
+    meaning = translated(fault)
+    if isinstance(meaning, Unavailable) and meaning.code == "database-full":
+        return meaning
+    return OutcomeUnknown(
+        f"the database did not confirm the commit: {fault}", way_out="look whether it happened before you repeat it"
+    )
