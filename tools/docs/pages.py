@@ -166,6 +166,7 @@ def access() -> str:
             *(tick(rule.least, role) for role in Role),
             f"`{rule.scope}`" if rule.scope is not None else "no token",
             "yes" if rule.personal else "",
+            "yes" if rule.owned else "",
         )
         for action, rule in RULES.items()
     ]
@@ -174,8 +175,10 @@ def access() -> str:
         "Three roles, each with everything of the one before it. A token does what its scopes name and no more; a personal "
         "token never exceeds its person. *Personal* acts are refused to everything that is not one person. Who may fill a "
         "seat of an approval is not a role: groups and teams of the catalogue say it. Sending telemetry and evaluating flags "
-        "needs a token bound to the service; no role includes it.",
-        grid(("act", "what it is", *(str(role) for role in Role), "scope of a token", "personal"), rows),
+        "needs a token bound to the service; no role includes it. A viewer or engineer may be narrowed to teams "
+        "(`airboss user role NAME engineer --team payments`): then *owned* acts reach only changes, flags and services of these "
+        "teams. Pausing, aborting, rolling back and killing are not owned: whoever is awake may stop harm.",
+        grid(("act", "what it is", *(str(role) for role in Role), "scope of a token", "personal", "owned"), rows),
     )
 
 

@@ -118,6 +118,10 @@ class Examiner:
                 asked.append(inspector)
         return asked
 
+    def owners(self, connection: Connection, services: Collection[str]) -> frozenset[str]:
+        """Return the teams that own some services; one that is not in the catalog has none. One query."""
+        return frozenset(service.owner for service in self._catalog.services(connection, services))
+
     def known(self, connection: Connection) -> Known:
         """Return what a change can refer to. Eight queries."""
         names = self._catalog.known(connection)

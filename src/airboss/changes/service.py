@@ -177,7 +177,8 @@ class Changes:
         with self._store.write() as tx:
             before = self._held(tx, command.change_id, command.expected_version)
             services = frozenset({*before.services, *draft.spec.services})
-            require(actor, Action.CHANGE_EDIT, Scope(services=services, team=before.owner_team))
+            scope = self._scope(tx.connection, actor, services, before.owner_team)
+            require(actor, Action.CHANGE_EDIT, replace(scope, owners=scope.owners | {draft.spec.owner.team}))
             if before.phase not in EDITABLE:
                 raise Refused(
                     f"change {before.id} is {before.phase.words} and cannot be edited any more",
@@ -220,7 +221,8 @@ class Changes:
         """
         with self._store.write() as tx:
             before = self._held(tx, command.change_id, command.expected_version)
-            require(actor, Action.CHANGE_SUBMIT, Scope(services=frozenset(before.services), team=before.owner_team))
+            scope = self._scope(tx.connection, actor, frozenset(before.services), before.owner_team)
+            require(actor, Action.CHANGE_SUBMIT, scope)
             if before.phase is not Phase.DRAFT:
                 raise Refused(
                     f"change {before.id} is {before.phase.words}; only a draft is submitted",
@@ -279,6 +281,11 @@ class Changes:
                 way_out="look at it again and decide again",
             )
         return found
+
+    def _scope(self, connection: Connection, actor: Actor, services: frozenset[str], team: str) -> Scope:
+        """Return what a change is about. Whose services it touches is asked only where it matters. One query there."""
+        owners = self._examiner.owners(connection, services) if actor.teams else frozenset[str]()
+        return Scope(services=services, team=team, owners=owners)
 
     # -- expanding -----------------------------------------------------------------------------------------------
 

@@ -110,3 +110,31 @@ def test_telemetry_needs_a_token_of_its_own_bound_to_the_service():
 def test_the_tower_may_steer_and_no_more_than_a_person_asks_for_votes():
     """The system passes every rule but the personal ones and those of bound tokens."""
     assert allowed(SYSTEM) == {action for action, rule in RULES.items() if not rule.personal and rule.least is not None}
+
+
+@given(
+    action=st.sampled_from(Action),
+    teams=st.frozensets(st.sampled_from(["payments", "search", "platform"]), min_size=1),
+    team=st.none() | st.sampled_from(["payments", "search", "platform"]),
+    owners=st.frozensets(st.sampled_from(["payments", "search", "platform"])),
+)
+def test_a_role_narrowed_to_teams_reaches_what_only_these_own(action, teams, team, owners):
+    """It may never more than the whole role, and less exactly where the act is owned and concerns another team."""
+    scope = Scope(team=team, owners=owners)
+    concerns = owners | ({team} if team else set())
+    wanted = may(PERSON, action, scope) and (not RULES[action].owned or concerns <= teams)
+    assert may(replace(PERSON, teams=teams), action, scope) is wanted
+
+
+@pytest.mark.parametrize("action", [Action.CHANGE_STOP, Action.FLAG_KILL])
+def test_stopping_harm_is_nobodys_alone(action):
+    """An engineer of another team may pause, abort, roll back and kill: the way back asks for no ownership."""
+    assert may(replace(PERSON, teams=frozenset({"search"})), action, Scope(team="payments"))
+
+
+def test_a_refusal_says_whose_it_is():
+    """What the rights reach, whom it concerns, and who may."""
+    with pytest.raises(Forbidden, match=r"narrowed to team search, and this concerns team payments") as caught:
+        require(replace(PERSON, teams=frozenset({"search"})), Action.CHANGE_SUBMIT, Scope(team="payments"))
+    assert caught.value.way_out is not None
+    assert "whose rights reach there" in caught.value.way_out

@@ -94,3 +94,26 @@ def test_principals_are_told_apart(identity, store):
         ("system", "airboss", "system", "admin"),
     ]
     assert len(found) == 3
+
+
+def test_a_role_is_narrowed_widened_and_freed_by_becoming_an_admin(identity, clock):
+    """Teams are kept in order, once each; left out they stay; none means all; an admin has none."""
+    identity.persons.add(AddPerson(handle="root", role=Role.ADMIN), LOCAL)
+    identity.persons.add(AddPerson(handle="dev-a", role=Role.ENGINEER, teams=("search", "payments", "search")), LOCAL)
+    secret = identity.sign_in.use_link(identity.sign_in.issue_link("dev-a", LOCAL).secret).secret
+
+    def teams() -> frozenset[str]:
+        clock.advance(1)
+        return identity.authenticate_session(secret).teams
+
+    assert teams() == {"payments", "search"}
+    identity.persons.set_role("dev-a", Role.VIEWER, LOCAL)
+    assert teams() == {"payments", "search"}
+    identity.persons.set_role("dev-a", Role.ENGINEER, LOCAL, teams=["search"])
+    assert teams() == {"search"}
+    with pytest.raises(Invalid, match="an admin is not narrowed"):
+        identity.persons.set_role("dev-a", Role.ADMIN, LOCAL, teams=["search"])
+    identity.persons.set_role("dev-a", Role.ADMIN, LOCAL)
+    assert teams() == frozenset()
+    with pytest.raises(Invalid, match="cannot name a team"):
+        identity.persons.set_role("dev-a", Role.VIEWER, LOCAL, teams=["Not A Team"])

@@ -68,7 +68,7 @@ class Flags:
         Raises Forbidden, Invalid (with the place), or Refused for an edit that would move people.
         """
         definition = read_definition(name, spec, place)
-        require(actor, Action.FLAG_APPLY, AccessScope(services=frozenset(definition.services)))
+        require(actor, Action.FLAG_APPLY, AccessScope(services=frozenset(definition.services), team=definition.owner))
         with self._store.write() as tx:
             return self.define(tx, definition, actor=actor, clearance=clearance)
 

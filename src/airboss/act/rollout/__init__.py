@@ -10,7 +10,7 @@ from airboss.act.rollout.model import Answer, Hold, Ruling, Run, Seen, Want, rea
 from airboss.act.rollout.obligations import unmet
 from airboss.act.rollout.plan import Ask, Expose, Gate, Plan, Step, Unit, read_plan
 from airboss.act.rollout.repo import ExposureRow, Judgement, effects_of, exposures_of, judged_since, judgement_of
-from airboss.act.rollout.service import LEGAL, BlockedVersion, Order, Rollouts, possible_orders
+from airboss.act.rollout.service import LEGAL, BlockedVersion, Order, Rollouts, action_of, possible_orders
 
 __all__ = [
     "LEGAL",
@@ -32,6 +32,7 @@ __all__ = [
     "Step",
     "Unit",
     "Want",
+    "action_of",
     "compile_plan",
     "effects_of",
     "exposures_of",

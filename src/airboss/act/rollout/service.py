@@ -37,6 +37,7 @@ LEGAL: Final[Mapping[str, frozenset[Phase]]] = {
 """Which order is possible in which phase. Of what is being reviewed only this: a retry of what was taken back, and a
 rollback of what was mitigated because its rollback had failed."""
 NEEDS_REASON: Final = frozenset({"promote", "mitigated"})
+STOPS: Final = frozenset({"pause", "abort", "rollback"})
 TAKES_BACK: Final = frozenset({"abort", "rollback"})
 _ALREADY: Final = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.CANCELLED})
 _AGAIN: Final = frozenset({Phase.SCHEDULED, Phase.APPROVED, Phase.VALIDATING, Phase.ROLLING_OUT})
@@ -107,7 +108,7 @@ class Rollouts:
         with self._store.write() as tx:
             tx.lock(command.change_id)
             change = self._changes.read(tx.connection, command.change_id)
-            require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset(change.services), team=change.owner_team))
+            require(actor, action_of(command.verb), Scope(services=frozenset(change.services), team=change.owner_team))
             if _is_so(command.verb, change):
                 return change
             if command.expected_version is not None and change.version != command.expected_version:
@@ -162,11 +163,18 @@ class Rollouts:
         self._journal.record(tx, Fact(subject=subject, type="version.blocked", actor="system", body=body))
 
     def lift(self, service: str, digest: str, reason: str, actor: Actor) -> None:
-        """Let a blocked version start again. Raises Forbidden, Invalid (no reason) or NotFound."""
+        """Let a blocked version start again; whoever may steer the change that was convicted may.
+
+        Raises Forbidden, Invalid (no reason) or NotFound.
+        """
         require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset({service})))
         if not reason.strip():
             raise Invalid("a block is lifted with a reason", code="reason-missing", way_out="say why: --reason …")
         with self._store.write() as tx:
+            block = repo.blocked(tx.connection, service, digest)
+            if block is not None:
+                team = self._changes.read(tx.connection, block.change_id).owner_team
+                require(actor, Action.CHANGE_COMMAND, Scope(services=frozenset({service}), team=team))
             if not repo.lift(tx, service, digest):
                 raise NotFound(f"no block stands on {digest} of {service}", code="block-not-found")
             body = {"service": service, "digest": digest, "reason": self._journal.text(tx, reason.strip())}
@@ -229,6 +237,11 @@ def _check(verb: str, change: Change) -> None:
         code="order-not-possible",
         way_out=f"possible now: {', '.join(possible)}" if possible else "nothing can be ordered any more",
     )
+
+
+def action_of(verb: str) -> Action:
+    """Return what somebody must be allowed to, to give an order: stopping asks for less than going on."""
+    return Action.CHANGE_STOP if verb in STOPS else Action.CHANGE_COMMAND
 
 
 def possible_orders(change: Change) -> list[str]:

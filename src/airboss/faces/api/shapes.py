@@ -92,10 +92,19 @@ class AddPerson(Shape):
     role: Annotated[Role, Field(strict=False)] = Role.VIEWER
     name: Line | None = None
     email: Line | None = None
+    teams: list[Line] = Field(
+        default=[],
+        max_length=50,
+        description="the teams whose things the role is good for; none: all",
+        examples=[["payments"]],
+    )
 
 
 class SetRole(Shape):
     role: Annotated[Role, Field(strict=False)]
+    teams: list[Line] | None = Field(
+        default=None, max_length=50, description="the same; left out, they stay; empty, all", examples=[["payments"]]
+    )
 
 
 class IssueToken(Shape):

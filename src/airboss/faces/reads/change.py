@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from airboss.act.rollout import possible_orders, sentences
+from airboss.act.rollout import action_of, possible_orders, sentences
 from airboss.bootstrap import House
 from airboss.changes import Change, Phase, Summary
 from airboss.decide.policy import StoredDecision, Tier
@@ -149,7 +149,7 @@ def findings_view(house: House, connection: Connection, change: Change) -> list[
 
 def _orders(change: Change, actor: Actor) -> list[str]:
     scope = Scope(services=frozenset(change.services), team=change.owner_team)
-    orders = possible_orders(change) if may(actor, Action.CHANGE_COMMAND, scope) else []
+    orders = [verb for verb in possible_orders(change) if may(actor, action_of(verb), scope)]
     if change.phase is Phase.DRAFT and may(actor, Action.CHANGE_SUBMIT, scope):
         orders = ["submit", *orders]
     return orders

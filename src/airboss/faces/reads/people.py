@@ -31,6 +31,7 @@ def person_view(one: Person) -> dict[str, Any]:
         "id": one.id,
         "handle": one.handle,
         "role": str(one.role),
+        "teams": list(one.teams),
         "name": one.name,
         "email": one.email,
         "has_password": one.has_password,

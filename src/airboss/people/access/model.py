@@ -42,6 +42,7 @@ class Action(StrEnum):
     CHANGE_EDIT = "change.edit"
     CHANGE_APPROVE = "change.approve"
     CHANGE_COMMAND = "change.command"
+    CHANGE_STOP = "change.stop"
     REVIEW_CLOSE = "review.close"
     CATALOG_READ = "catalog.read"
     CATALOG_APPLY = "catalog.apply"
@@ -65,10 +66,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What an act is about, as far as the caller knows it. Empty asks about the act alone."""
+    """What an act is about, as far as the caller knows it. Empty asks about the act alone.
+
+    `team` owns the change or flag, `owners` are the teams that own the services it touches.
+    """
 
     services: frozenset[str] = field(default_factory=frozenset)
     team: str | None = None
+    owners: frozenset[str] = field(default_factory=frozenset)
     environment: str | None = None
 
 
@@ -78,12 +83,14 @@ class Rule:
 
     `least` is the least role (None: no person, only tokens issued for it); `scope` is what a token needs (None: no
     token, only a signed-in person); `personal` refuses everything that is not one person, and so the system too.
+    `owned` keeps people whose rights are narrowed to teams from what other teams own.
     """
 
     what: str
     least: Role | None
     scope: TokenScope | None
     personal: bool = False
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +99,7 @@ class Actor:
 
     A person who uses a personal token stays the person (`id` usr_…, kind person) with the token's scopes. A service
     token is its own actor (`id` tok_…, kind token). `scopes` None means no narrowing: a session, or the system.
-    `service` binds the actor to one service. `via` names the way in, for the record: `session:ses_…`, `token:tok_…`.
+    `service` binds the actor to one service; `teams` narrows a person to what those teams own, empty to nothing. `via` names the way in, for the record: `session:ses_…`, `token:tok_…`.
     """
 
     id: str
@@ -102,6 +109,7 @@ class Actor:
     scopes: frozenset[str] | None
     service: str | None
     via: str
+    teams: frozenset[str] = frozenset()
 
 
 class Access(Protocol):

@@ -10,20 +10,26 @@ from airboss.kernel.errors import Forbidden, Unauthenticated
 from airboss.people.access.model import Action, Actor, Role, Rule, Scope, TokenScope
 
 
-def _rule(what: str, least: Role | None, scope: TokenScope | None, *, personal: bool = False) -> Rule:
-    return Rule(what=what, least=least, scope=scope, personal=personal)
+def _rule(
+    what: str, least: Role | None, scope: TokenScope | None, *, personal: bool = False, owned: bool = False
+) -> Rule:
+    return Rule(what=what, least=least, scope=scope, personal=personal, owned=owned)
 
 
 RULES: Final[Mapping[Action, Rule]] = MappingProxyType(
     {
         Action.CHANGE_READ: _rule("read changes, their facts and reviews", Role.VIEWER, TokenScope.READ),
-        Action.CHANGE_SUBMIT: _rule("propose a change", Role.ENGINEER, TokenScope.CHANGES_WRITE),
-        Action.CHANGE_EDIT: _rule("edit or cancel a proposed change", Role.ENGINEER, TokenScope.CHANGES_WRITE),
+        Action.CHANGE_SUBMIT: _rule("propose a change", Role.ENGINEER, TokenScope.CHANGES_WRITE, owned=True),
+        Action.CHANGE_EDIT: _rule(
+            "edit or cancel a proposed change", Role.ENGINEER, TokenScope.CHANGES_WRITE, owned=True
+        ),
         # Whoever a group names may approve, whatever the role: a product owner need not be an engineer.
         Action.CHANGE_APPROVE: _rule("vote on a change", Role.VIEWER, TokenScope.APPROVE, personal=True),
         Action.CHANGE_COMMAND: _rule(
-            "pause, resume, promote, abort or roll back a change", Role.ENGINEER, TokenScope.OPERATE
+            "resume, promote or retry a change, or say it was mitigated", Role.ENGINEER, TokenScope.OPERATE, owned=True
         ),
+        # Whoever is awake may stop harm, whosever it is: nothing here may keep a person from the way back.
+        Action.CHANGE_STOP: _rule("pause, abort or roll back a change", Role.ENGINEER, TokenScope.OPERATE),
         Action.REVIEW_CLOSE: _rule("close a review", Role.ENGINEER, TokenScope.CHANGES_WRITE),
         Action.CATALOG_READ: _rule("read services, owners and objectives", Role.VIEWER, TokenScope.READ),
         # The catalog says who owns what and who sits in which group: who may edit it could clear their own change.
@@ -33,7 +39,7 @@ RULES: Final[Mapping[Action, Rule]] = MappingProxyType(
         Action.POLICY_READ: _rule("read policy packs and decisions", Role.VIEWER, TokenScope.READ),
         Action.POLICY_APPLY: _rule("put a policy pack in force", Role.ADMIN, TokenScope.ADMIN),
         Action.FLAG_READ: _rule("read flag definitions", Role.VIEWER, TokenScope.READ),
-        Action.FLAG_APPLY: _rule("define a flag", Role.ENGINEER, TokenScope.CHANGES_WRITE),
+        Action.FLAG_APPLY: _rule("define a flag", Role.ENGINEER, TokenScope.CHANGES_WRITE, owned=True),
         Action.FLAG_KILL: _rule("kill a flag", Role.ENGINEER, TokenScope.OPERATE),
         Action.TELEMETRY_READ: _rule("read measurements", Role.VIEWER, TokenScope.READ),
         # Telemetry decides promotions: no person's right includes it, only a token issued for one service.
@@ -87,6 +93,9 @@ def _fault(actor: Actor, action: Action, scope: Scope) -> str | None:
         return "only a person may, and nothing may do it for them"
     if actor.kind != "token" and (rule.least is None or not actor.role.covers(rule.least)):
         return f"as {actor.role} that is out of reach"
+    others = scope.owners | ({scope.team} if scope.team is not None else set())
+    if rule.owned and actor.teams and not others <= actor.teams:
+        return f"their rights are narrowed to {_listed(actor.teams)}, and this concerns {_listed(others - actor.teams)}"
     return _narrowed(actor, action, scope)
 
 
@@ -102,6 +111,10 @@ def _narrowed(actor: Actor, action: Action, scope: Scope) -> str | None:
     return None
 
 
+def _listed(teams: frozenset[str]) -> str:
+    return f"team{'s' if len(teams) > 1 else ''} {', '.join(sorted(teams))}"
+
+
 def _who_may(action: Action, scope: Scope | None) -> str:
     """Return the sentence that names who may do an act."""
     rule = RULES[action]
@@ -109,7 +122,7 @@ def _who_may(action: Action, scope: Scope | None) -> str:
     people = None
     if rule.least is not None:
         roles = [role for role in Role if role.covers(rule.least)]
-        people = f"a signed-in {' or '.join(roles)}"
+        people = f"a signed-in {' or '.join(roles)}{' whose rights reach there' if rule.owned and scope else ''}"
     token = None
     if rule.scope is not None:
         whose = "personal token" if rule.personal else f"token{about}"

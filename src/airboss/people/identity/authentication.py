@@ -85,6 +85,7 @@ class Authentication:
             scopes=None,
             service=None,
             via=f"session:{row.id}",
+            teams=frozenset(json.loads(row.teams)),
         )
 
     def _token(self, hash_: str, now: datetime) -> Actor:
@@ -103,6 +104,7 @@ class Authentication:
             scopes=frozenset(json.loads(row.scopes)),
             service=row.service,
             via=f"token:{row.id}",
+            teams=frozenset(json.loads(row.teams or "[]")),
         )
 
     def _touch(self, table: Table, column: sa.Column[Any], row: Row[Any], last: datetime | None, now: datetime) -> None:

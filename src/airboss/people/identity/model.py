@@ -38,7 +38,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who can sign in. `handle` is what groups and teams name; `name` and `email` lie in erasable texts."""
+    """Somebody who can sign in. `handle` is what groups and teams name; `name` and `email` lie in erasable texts.
+
+    `teams` narrows the role to what they own, in the order of their names; empty narrows nothing.
+    """
 
     id: str
     handle: str
@@ -48,6 +51,7 @@ class Person:
     has_password: bool
     created_at: datetime
     disabled_at: datetime | None
+    teams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +114,13 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddPerson:
-    """Add somebody. `name` and `email` are optional and kept where they can be erased."""
+    """Add somebody. `name` and `email` are optional and kept where they can be erased; `teams` as in `Person`."""
 
     handle: str
     role: Role = Role.VIEWER
     name: str | None = None
     email: str | None = None
+    teams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

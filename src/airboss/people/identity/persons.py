@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -36,6 +37,7 @@ class Persons:
     def insert(self, tx: Tx, command: AddPerson, *, by: str | None) -> Person:
         """Add somebody in the caller's transaction; `by` None means they add themselves, as the first admin does."""
         handle = rules.check_handle(command.handle)
+        teams = rules.check_teams(command.role, command.teams)
         for field, words in (("name", command.name), ("email", command.email)):
             if words is not None and len(words) > TEXT_MOST:
                 raise Invalid(f"{len(words)} characters are more than {TEXT_MOST}", code="too-long", place=field)
@@ -56,6 +58,7 @@ class Persons:
             has_password=False,
             created_at=now,
             disabled_at=None,
+            teams=teams,
         )
         journal = self._ports.journal
         name_ref = journal.text(tx, command.name) if command.name else None
@@ -65,6 +68,7 @@ class Persons:
                 id=added.id,
                 handle=handle,
                 role=added.role,
+                teams=json.dumps(teams),
                 name_ref=name_ref,
                 email_ref=email_ref,
                 created_at=now,
@@ -75,21 +79,28 @@ class Persons:
             "handle": journal.text(tx, handle),
             "name": name_ref,
             "email": email_ref,
+            "teams": list(teams),
         }
         journal.record(tx, Fact(subject=repo.subject(added.id), type="person.added", actor=by or added.id, body=body))
         return added
 
-    def set_role(self, handle: str, role: Role, actor: Actor) -> None:
-        """Give somebody another role. Raises Forbidden, NotFound, Refused (the last admin)."""
+    def set_role(self, handle: str, role: Role, actor: Actor, *, teams: Sequence[str] | None = None) -> None:
+        """Give somebody another role, narrowed to what some teams own; None leaves those as they are, () narrows nothing.
+
+        Becoming an admin ends every narrowing. Raises Forbidden, NotFound, Invalid, Refused (the last admin).
+        """
         require(actor, Action.PEOPLE_MANAGE)
         with self._ports.store.write() as tx:
             tx.lock(repo.LATCH)
             row = repo.person_row(tx, handle=handle)
-            if row.role == role:
+            before = tuple(json.loads(row.teams))
+            kept = () if role is Role.ADMIN else before
+            after = rules.check_teams(role, kept if teams is None else teams)
+            if (row.role, before) == (role, after):
                 return
-            tx.execute(sa.update(person).where(person.c.id == row.id).values(role=role))
+            tx.execute(sa.update(person).where(person.c.id == row.id).values(role=role, teams=json.dumps(after)))
             self._keep_an_admin(tx)
-            body = {"from": row.role, "to": role.value}
+            body = {"from": row.role, "to": role.value, "teams_from": list(before), "teams": list(after)}
             self._ports.journal.record(
                 tx, Fact(subject=repo.subject(row.id), type="role.changed", actor=actor.id, body=body)
             )

@@ -57,6 +57,7 @@ def people(connection: Connection, journal: Journal, where: sa.ColumnElement[boo
             has_password=row.password is not None,
             created_at=row.created_at,
             disabled_at=row.disabled_at,
+            teams=tuple(json.loads(row.teams)),
         )
         for row in rows
     ]
@@ -69,9 +70,9 @@ def admins(connection: Connection | Tx) -> int:
 
 
 def session_with_person(connection: Connection, hash_: str) -> Row[Any] | None:
-    """Return a session's row with its person's handle, role and disabled_at, or None. One query."""
+    """Return a session's row with its person's handle, role, teams and disabled_at, or None. One query."""
     query = (
-        sa.select(session, person.c.handle, person.c.role, person.c.disabled_at)
+        sa.select(session, person.c.handle, person.c.role, person.c.teams, person.c.disabled_at)
         .join(person, person.c.id == session.c.person)
         .where(session.c.hash == hash_)
     )
@@ -79,9 +80,9 @@ def session_with_person(connection: Connection, hash_: str) -> Row[Any] | None:
 
 
 def token_with_person(connection: Connection, hash_: str) -> Row[Any] | None:
-    """Return a token's row with its person's handle, role and disabled_at where it has one, or None. One query."""
+    """Return a token's row with its person's handle, role, teams and disabled_at where it has one, or None. One query."""
     query = (
-        sa.select(token, person.c.handle, person.c.role, person.c.disabled_at)
+        sa.select(token, person.c.handle, person.c.role, person.c.teams, person.c.disabled_at)
         .outerjoin(person, person.c.id == token.c.person)
         .where(token.c.hash == hash_)
     )

@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import threading
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from airboss.kernel.errors import Invalid
 from airboss.kernel.ids import Chance, name
-from airboss.people.access import TokenScope
+from airboss.people.access import Role, TokenScope
 
 SECRET_BYTES: Final = 32
 SESSION_PREFIX: Final = "abs_"
@@ -76,6 +77,19 @@ def check_handle(handle: str) -> str:
             f"{handle} is what the record calls the server itself", code="bad-name", way_out="choose another name"
         )
     return handle
+
+
+def check_teams(role: Role, teams: Iterable[str]) -> tuple[str, ...]:
+    """Return teams as they are kept: each once, by name. Raises Invalid, also for an admin, whom nothing narrows."""
+    found = tuple(sorted({name(team, of="team") for team in teams}))
+    if found and role is Role.ADMIN:
+        raise Invalid(
+            "an admin is not narrowed to teams",
+            code="admin-narrowed",
+            place="teams",
+            way_out="leave them out, or choose another role",
+        )
+    return found
 
 
 def keep_password(password: str, *, salt: bytes, log_n: int) -> str:

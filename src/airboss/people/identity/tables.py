@@ -12,6 +12,8 @@ person = Table(
     Column("id", Text, primary_key=True),
     Column("handle", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
+    # A JSON array of names: the teams whose things the role is good for; empty: all of them.
+    Column("teams", Text, nullable=False, server_default="[]"),
     Column("name_ref", Text),
     Column("email_ref", Text),
     Column("password", Text),

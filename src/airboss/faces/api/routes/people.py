@@ -53,6 +53,7 @@ def me(caller: Caller) -> dict[str, Any]:
         "name": caller.name,
         "kind": caller.kind,
         "role": str(caller.role),
+        "teams": sorted(caller.teams),
         "scopes": None if caller.scopes is None else sorted(caller.scopes),
         "service": caller.service,
     }
@@ -68,14 +69,16 @@ def list_people(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, 
 @router.post("/people", status_code=201)
 def addperson_view(house: HouseHere, caller: Caller, given: shapes.AddPerson) -> dict[str, Any]:
     """Add somebody; they sign in by a link."""
-    command = AddPerson(handle=given.handle, role=given.role, name=given.name, email=given.email)
+    command = AddPerson(
+        handle=given.handle, role=given.role, name=given.name, email=given.email, teams=tuple(given.teams)
+    )
     return person_view(house.identity.persons.add(command, caller))
 
 
 @router.post("/people/{handle}/role", status_code=204)
 def set_role(house: HouseHere, caller: Caller, handle: HandleIn, given: shapes.SetRole) -> None:
-    """Give somebody another role."""
-    house.identity.persons.set_role(handle, given.role, caller)
+    """Give somebody another role, or narrow it to what some teams own. Stopping a change stays open to every engineer."""
+    house.identity.persons.set_role(handle, given.role, caller, teams=given.teams)
 
 
 @router.post("/people/{handle}/disable", status_code=204)

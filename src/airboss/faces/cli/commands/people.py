@@ -15,6 +15,7 @@ tokens = typer.Typer(no_args_is_help=True, help="Tokens for services, CI and you
 
 Handle = Annotated[str, typer.Argument(metavar="HANDLE", help="The name groups and teams know somebody by.")]
 Role = Annotated[str, typer.Option("--role", help="viewer, engineer or admin.")]
+Teams = Annotated[list[str] | None, typer.Option("--team", help="Only for what this team owns; repeatable.")]
 TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="Its ID: tok_…")]
 
 
@@ -28,21 +29,24 @@ def add(
         bool, typer.Option("--local", help="Write to a data folder of this machine, without a server.")
     ] = False,
     data: Annotated[Path | None, typer.Option("--data", help="The data folder for --local.")] = None,
+    team: Teams = None,
     as_json: AsJson = False,
 ) -> None:
     """Add somebody, and print the one-time link by which they sign in."""
     if local:
-        link = _add_locally(handle, role, name, email, data)
+        link = _add_locally(handle, role, name, email, data, team or [])
         if as_json:
             emit({"handle": handle, "role": role, "link": link})
         else:
             say(f"{handle} may sign in once by this link, for 15 minutes:\n{link}")
         return
-    api().post("/people", {"handle": handle, "role": role, "name": name, "email": email})
+    api().post("/people", {"handle": handle, "role": role, "name": name, "email": email, "teams": team or []})
     link_(handle, as_json=as_json)
 
 
-def _add_locally(handle: str, role: str, name: str | None, email: str | None, data: Path | None) -> str:
+def _add_locally(
+    handle: str, role: str, name: str | None, email: str | None, data: Path | None, teams: list[str]
+) -> str:
     """Add somebody straight to the store; whoever can write the data folder may. Returns the sign-in link."""
     from airboss.bootstrap import build, open_folder, read_settings
     from airboss.faces.cli.exit_codes import Exit
@@ -62,7 +66,9 @@ def _add_locally(handle: str, role: str, name: str | None, email: str | None, da
     open_folder(settings)
     house = build(settings)
     try:
-        house.identity.persons.add(AddPerson(handle=handle, role=Roles(role), name=name, email=email), LOCAL)
+        house.identity.persons.add(
+            AddPerson(handle=handle, role=Roles(role), name=name, email=email, teams=tuple(teams)), LOCAL
+        )
         link = house.identity.sign_in.issue_link(handle, LOCAL)
     finally:
         house.close()
@@ -77,17 +83,35 @@ def list_users(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = No
         emit(found)
         return
     rows = [
-        (one["handle"], one["role"], "gone" if one.get("disabled_at") else "may sign in", one.get("name") or "")
+        (
+            one["handle"],
+            one["role"],
+            ", ".join(one.get("teams") or ()) or "all",
+            "gone" if one.get("disabled_at") else "may sign in",
+            one.get("name") or "",
+        )
         for one in found["items"]
     ]
-    table(("Handle", "Role", "State", "Name"), rows, empty="Nobody yet.", give="Name")
+    table(("Handle", "Role", "Teams", "State", "Name"), rows, empty="Nobody yet.", give="Name")
 
 
 @users.command("role")
-def role_(handle: Handle, role: Annotated[str, typer.Argument(metavar="ROLE")], as_json: AsJson = False) -> None:
-    """Give somebody another role."""
-    found = api().post(f"/people/{handle}/role", {"role": role})
-    answer(found or {"handle": handle}, as_json=as_json, sentence=f"{handle} is {role} now")
+def role_(
+    handle: Handle,
+    role: Annotated[str, typer.Argument(metavar="ROLE")],
+    team: Teams = None,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Not narrowed to teams any more.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give somebody another role, or narrow it to teams.
+
+    A narrowed engineer proposes, edits and steers what these teams own. Anybody's change may still be paused, aborted
+    and rolled back, and any flag killed.
+    """
+    teams = [] if everywhere else team or None
+    found = api().post(f"/people/{handle}/role", {"role": role, "teams": teams})
+    of = "" if teams is None else f" for {', '.join(teams)}" if teams else " for everything"
+    answer(found or {"handle": handle}, as_json=as_json, sentence=f"{handle} is {role} now{of}")
 
 
 @users.command("link")
