@@ -7,7 +7,7 @@ change. So it is computed again, with the same functions in the same order as `j
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
@@ -24,24 +24,28 @@ POINTS_MOST: Final = 300
 class Point:
     """What the gates would have said after the block that ended `at`; `metrics` by gate, as `MetricVerdict` in JSON.
 
-    `outcome` and `log_e_harm` are those of all gates together.
+    `outcome`, `log_e_harm` and `reasons` are those of all gates together.
     """
 
     at: datetime
     step: int
     outcome: str
     log_e_harm: float
+    reasons: tuple[str, ...]
     metrics: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The course so far, and what it takes to go on from there without reading old blocks again."""
+    """The course so far, and what it takes to go on from there without reading old blocks again.
+
+    `states` and `last_blocks` are by unit, as the judge keeps them: what one unit's blocks told says nothing of another.
+    """
 
     points: tuple[Point, ...] = ()
     step: int = 0
-    last_block: datetime | None = None
-    state: State | None = None
+    last_blocks: Mapping[str, datetime] = field(default_factory=dict)
+    states: Mapping[str, State] = field(default_factory=dict)
 
 
 def retrace(
@@ -70,7 +74,7 @@ def retrace(
         if not isinstance(step, Expose) or not asked:
             continue
         unit = plan.unit(step.unit)
-        state = trace.state
+        state = trace.states.get(unit.name)
         if state is None:
             design = Design.RAMP if unit.kind == "flag" else Design.DEPLOY
             state = start(
@@ -79,17 +83,17 @@ def retrace(
         context = gates.context_of(plan, index, step)
         if state.step != context:
             state = new_step(state, context)
-        trace = replace(trace, state=state, step=index)
+        trace = replace(trace, states={**trace.states, unit.name: state}, step=index)
         while blocks := telemetry.blocks(
             change_id=change_id,
             service=unit.service,
             environment=unit.environment,
             attempt=attempt,
             step=index,
-            after=trace.last_block,
+            after=trace.last_blocks.get(unit.name),
             now=min(now, ended.get(index, now)),
         ):
-            trace = _folded(trace, blocks, share=step.percent / 100, least_apart=least_apart)
+            trace = _folded(trace, unit.name, blocks, share=step.percent / 100, least_apart=least_apart)
     return trace
 
 
@@ -97,8 +101,8 @@ def _asked(step: Expose) -> tuple[Gate, ...]:
     return tuple(gate for gate in step.gates if gate.kind == "canary" and gate.applies(step.percent))
 
 
-def _folded(trace: Trace, blocks: tuple[SealedBlock, ...], *, share: float, least_apart: timedelta) -> Trace:
-    state = cast("State", trace.state)
+def _folded(trace: Trace, unit: str, blocks: tuple[SealedBlock, ...], *, share: float, least_apart: timedelta) -> Trace:
+    state = trace.states[unit]
     points = list(trace.points)
     for number, block in enumerate(blocks, start=1):
         if not block.saturated:
@@ -112,7 +116,13 @@ def _folded(trace: Trace, blocks: tuple[SealedBlock, ...], *, share: float, leas
                     step=trace.step,
                     outcome=verdict["outcome"],
                     log_e_harm=verdict["log_e_harm"],
+                    reasons=tuple(verdict["reasons"]),
                     metrics={one["metric"]: one for one in verdict["metrics"]},
                 )
             )
-    return replace(trace, state=state, points=tuple(points), last_block=blocks[-1].end)
+    return replace(
+        trace,
+        states={**trace.states, unit: state},
+        points=tuple(points),
+        last_blocks={**trace.last_blocks, unit: blocks[-1].end},
+    )

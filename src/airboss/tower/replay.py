@@ -84,7 +84,7 @@ def _again(plan: Plan, points: Sequence[Point], index: int, at: datetime) -> dic
     if point is None or not isinstance(step, Expose):
         return {}
     asked = [gate for gate in step.gates if gate.kind == "canary" and gate.applies(step.percent)]
-    verdict = {"outcome": point.outcome, "metrics": list(point.metrics.values())}
+    verdict = {"outcome": point.outcome, "reasons": point.reasons, "metrics": list(point.metrics.values())}
     answers = gates.canary_answers(asked, verdict, last_block=point.at, now=at)
     return {
         one.gate: {"outcome": one.outcome, **{name: one.numbers[name] for name in (*_EVIDENCE, *_COUNTS)}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from airboss.kernel.errors import Invalid
 from airboss.watch.analysis import calibrate, histogram_of, interval
 from airboss.watch.analysis import simulate as worlds
 from airboss.watch.analysis.bins import quantile_bin
@@ -35,6 +36,16 @@ def test_no_level_is_broken(report):
 def test_the_same_seed_gives_the_same_report():
     """Calibration is a function of its arguments."""
     assert calibrate(seed=3, runs=50, looks=20) == calibrate(seed=3, runs=50, looks=20)
+
+
+def test_a_section_alone_says_the_same():
+    """A row has chance of its own: asked for alone it is what it is in the whole report; an unknown section is refused."""
+    alone = calibrate(seed=7, runs=300, looks=150, only=["planned"])
+    assert alone["planned"] == calibrate(seed=7, runs=300, looks=20, only=["planned", "false_alarms"])["planned"]
+    assert alone["false_alarms"] == []
+    with pytest.raises(Invalid) as refusal:
+        calibrate(only=["speed"])
+    assert refusal.value.code == "calibration-section"
 
 
 def test_requests_of_sticky_users_break_the_level_and_subjects_do_not():

@@ -23,6 +23,10 @@ _OUTCOMES: Final[Mapping[str, Outcome]] = {
     "inconclusive": "inconclusive",
 }
 
+_UNEVEN: Final = (
+    "the observed split of new people is not the designed one: an arm's telemetry is missing, or people leave one arm"
+)
+
 
 def metrics_of(gates: Sequence[Gate]) -> tuple[Metric, ...]:
     """Return what the analysis is to measure for the canary gates among `gates`."""
@@ -66,6 +70,8 @@ def canary_answers(
     verdicts: dict[str, Mapping[str, Any]] = {metric["metric"]: metric for metric in evidence["metrics"]}
     together = evidence["outcome"] == "fail"
     loudest = max(verdicts.values(), key=lambda metric: float(metric["log_e_harm"]), default=None)
+    # Each metric may be harmless by itself while the split of people says that counts are missing: then none passes.
+    uneven = "split-mismatch" in evidence.get("reasons", ())
     answers = []
     for gate in asked:
         metric: Mapping[str, Any] | None = verdicts.get(gate.id)
@@ -82,9 +88,11 @@ def canary_answers(
         elif age_s > gate.stale_after_s and outcome != "fail":
             outcome = "error"
         sentence = metric["sentence"]
+        if outcome == "pass" and uneven:
+            outcome, sentence = "inconclusive", f"{sentence}; but {_UNEVEN}"
         if outcome == "error":
             sentence = f"the newest sealed block is {age_s:.0f} s old; nothing is judged on old data"
-        elif not gate.critical and outcome == "inconclusive":
+        elif not gate.critical and outcome == "inconclusive" and not uneven:
             outcome = "pass"
             sentence = f"{sentence} (not critical: it need not be certified)"
         answers.append(
@@ -133,6 +141,6 @@ def coverage_answer(gate: Gate, *, share: float | None, items: int, age_s: float
 
 
 def _numbers(metric: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("ratio", "ratio_low", "ratio_high", "confidence", "canary_rate", "baseline_rate", "ceiling")
+    kept = ("ratio", "ratio_low", "ratio_high", "confidence", "canary_rate", "baseline_rate", "ceiling", "margin")
     evidence = ("log_e_harm", "log_harm_threshold", "log_e_safe", "log_safe_threshold", "needed_canary", "needed_total")
     return {**{name: metric[name] for name in kept + evidence}, **metric["numbers"], "kind": metric["kind"]}

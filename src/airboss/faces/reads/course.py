@@ -22,7 +22,7 @@ LEAST_LOG_E: Final = -30.0
 """Evidence against is shown down to here: below it lies nothing anybody would look for."""
 _OUTCOMES: Final = {"continue": "inconclusive"}
 _COLUMNS: Final = (
-    *("t", "canary", "baseline", "low", "high", "margin", "outcome", "step", "canary_seen"),
+    *("t", "canary", "baseline", "low", "high", "margin", "outcome", "step", "canary_seen", "baseline_seen"),
     *("log_e_harm", "log_e_safe", "log_e_together", "needed_canary", "needed_total"),
 )
 
@@ -95,7 +95,8 @@ def course_view(
     """Return the course of one canary gate: lists of one length, times in Unix seconds, null where nothing is known.
 
     `canary` and `baseline` are what the gate read so far in the step (percent, or milliseconds); `low` and `high` bound
-    the canary's value at all looks at once; `margin` is what it is held against. `log_e_harm` and `log_e_safe` are the
+    the canary's value at all looks at once, and are null where a deploy is judged by pods; `margin` is what it is held
+    against in that step. `counted` says what `canary_seen`, `baseline_seen` and the needs count: people, or requests. `log_e_harm` and `log_e_safe` are the
     natural logarithms of the e-values, `log_e_together` that of the harm of all gates together: harm is convicted when
     it reaches `log_harm_threshold`, the gate passes while `log_e_safe` is at least `log_safe_threshold`. `needed_canary`
     and `needed_total` are the units still to come before a harmless canary passes, null when no number would do. `told` are the change's facts as
@@ -115,6 +116,7 @@ def course_view(
         "gate": gate,
         "unit": "ms" if latency else "%",
         "scale": "ms" if latency else "share",
+        "counted": "people" if plan.unit(_unit_of(plan, gate)).kind == "flag" else "requests",
         **{name: [] for name in _COLUMNS},
         "log_harm_threshold": looks[-1].metric["log_harm_threshold"] if looks else None,
         "log_safe_threshold": looks[-1].metric["log_safe_threshold"] if looks else None,
@@ -131,6 +133,12 @@ def course_view(
     view["marks"] = marks
     view["verdicts"] = _stretches(looks, reached)
     return view
+
+
+def _unit_of(plan: Plan, gate: str) -> str:
+    return next(
+        step.unit for step in plan.steps if isinstance(step, Expose) and any(one.id == gate for one in step.gates)
+    )
 
 
 def replay_view(house: House, change: Change, *, told: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
@@ -176,6 +184,8 @@ def _ends(told: Sequence[Mapping[str, Any]], run: Run) -> dict[int, datetime]:
 def _look(point: Point, gate: str) -> _Look:
     metric = point.metrics[gate]
     outcome = str(metric["outcome"])
+    if outcome == "pass" and "split-mismatch" in point.reasons:
+        outcome = "continue"  # no gate passes while the split says that counts are missing
     return _Look(
         at=point.at, step=point.step, metric=metric, outcome=_OUTCOMES.get(outcome, outcome), together=point.log_e_harm
     )
@@ -207,8 +217,9 @@ def _append(
 ) -> None:
     base = metric.get("baseline_rate")
     low, high, ceiling = metric.get("ratio_low"), metric.get("ratio_high"), metric.get("ceiling")
-    if ceiling is None and base is not None and margin_pct is not None:
-        ceiling = base * (1 + margin_pct / 100)
+    margin = metric.get("margin", None if margin_pct is None else margin_pct / 100)
+    if ceiling is None and base is not None and margin is not None:
+        ceiling = base * (1 + margin)
     values = {
         "canary": metric.get("canary_rate"),
         "baseline": base,
@@ -230,7 +241,8 @@ def _append(
     for name in ("needed_canary", "needed_total"):
         view[name].append(metric.get(name))
     numbers = metric.get("numbers", metric)
-    view["canary_seen"].append(numbers.get("canary_seen"))
+    for name in ("canary_seen", "baseline_seen"):
+        view[name].append(numbers.get(name))
 
 
 def _marks(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

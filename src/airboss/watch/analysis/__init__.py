@@ -15,7 +15,7 @@ Reading order: `counting` (what is counted and why the ramp test is exact), `rat
 """
 
 from airboss.watch.analysis.bins import BIN_COUNT, bin_of, edge_us, histogram_of, quantile_us
-from airboss.watch.analysis.calibrate import calibrate
+from airboss.watch.analysis.calibrate import SECTIONS, calibrate
 from airboss.watch.analysis.codec import from_json, to_json
 from airboss.watch.analysis.fold import update
 from airboss.watch.analysis.model import (
@@ -39,6 +39,7 @@ NUM_BINS = BIN_COUNT
 __all__ = [
     "BIN_COUNT",
     "NUM_BINS",
+    "SECTIONS",
     "ArmCounts",
     "Block",
     "Design",

@@ -177,7 +177,9 @@ class MetricVerdict:
     units with a harm event (first bad request of the attempt), else the share whose first request was bad. `log_e_harm`, `log_e_safe` are
     natural logarithms of the e-values, to be compared with `log_harm_threshold` and `log_safe_threshold`. `ratio`,
     `ratio_low`, `ratio_high`: canary / baseline over the attempt (latency: the step), each bound holding at all looks
-    with probability `confidence`; None means not bounded.
+    with probability `confidence`; None means not bounded. A deploy judged by pods has no bounds: they would be those of totals, which
+    hold only where pods do not differ. `margin`: by what share the canary may exceed the baseline in this step, as it is tested
+    (latency: d scaled by the next share, in whole bins; a ratio metric: on the last step before 100 %, else None).
     `numbers`: the counts judged, by name. `needed_canary`, `needed_total`: units still to come before it can be
     certified if it is harmless (None: cannot at this rate, or nothing more needed).
     """
@@ -197,6 +199,7 @@ class MetricVerdict:
     canary_rate: float | None
     baseline_rate: float | None
     ceiling: float | None
+    margin: float | None
     numbers: Mapping[str, int]
     needed_canary: int | None
     needed_total: int | None
@@ -245,5 +248,6 @@ def _metric_json(verdict: MetricVerdict) -> Json:
 _PLAIN = (
     *("metric", "sentence", "log_e_harm", "log_harm_threshold", "log_e_safe", "log_safe_threshold"),
     *("ratio", "ratio_low", "ratio_high", "confidence", "canary_rate", "baseline_rate", "ceiling"),
+    "margin",
     *("needed_canary", "needed_total"),
 )

@@ -155,6 +155,7 @@ def _judge(
         canary_rate=canary_rate,
         baseline_rate=baseline_rate,
         ceiling=facts.ceiling,
+        margin=facts.margin,
         numbers={
             "canary_seen": tally.step_canary_seen,
             "baseline_seen": tally.step_baseline_seen,
@@ -301,13 +302,13 @@ def _estimates(metric: Metric, track: Track, share: float, state: State, outcome
             mine, others = tally.step_canary_hit, tally.step_baseline_hit
         canary = mine / tally.step_canary_seen if tally.step_canary_seen else None
         baseline = others / tally.step_baseline_seen if tally.step_baseline_seen else None
-        low, high = interval.ratio_bounds(track.likelihood, state.unit_alpha)
+        low, high = (None, None) if track.robust else interval.ratio_bounds(track.likelihood, state.unit_alpha)
         best = interval.best_ratio(track.likelihood, any_bad=tally.canary_bad + tally.baseline_bad > 0)
         return canary, baseline, best, low, high
     slow = quantile_us(track.step_canary, metric.quantile)
     usual = quantile_us(track.step_baseline, metric.quantile)
     best = slow / usual if slow is not None and usual else None
-    if track.threshold_bin is None or not 0.0 < share < 1.0:
+    if track.threshold_bin is None or track.robust or not 0.0 < share < 1.0:
         return slow, usual, best, None, None
     if state.design is Design.DEPLOY:
         values = int(track.step_canary.sum()), int(track.step_baseline.sum())

@@ -19,6 +19,9 @@ def calibrate(
     runs: Annotated[int, typer.Option("--runs", min=50, help="Simulated rollouts for each row.")] = 2000,
     looks: Annotated[int, typer.Option("--looks", min=10, help="Looks for each rollout.")] = 400,
     full: Annotated[bool, typer.Option("--full", help="The acceptance list: 20,000 runs of 1,000 looks.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="A section of the report, such as late_change. May be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure false alarms, misses and delays on simulations.
@@ -31,7 +34,9 @@ def calibrate(
     note(
         f"Simulating {20_000 if full else runs:,} rollouts of {1000 if full else looks:,} looks for each row, seed {seed}"
     )
-    found = room.calibrate(seed, runs, looks, full=full, progress=lambda what: note(f"… {what}"))
+    found = room.calibrate(
+        seed, runs, looks, full=full, only=only or room.SECTIONS, progress=lambda what: note(f"… {what}")
+    )
     if as_json:
         emit(found)
     else:
@@ -43,6 +48,8 @@ def calibrate(
 def _print_report(found: dict[str, Any]) -> None:
     """Write each row as two lines, which need no wide screen: what was simulated, and what came of it."""
     for name, title in _SECTIONS.items():
+        if not found[name]:
+            continue
         say(f"\n{title}")
         for row in found[name]:
             mark = {True: "reached", False: "MISSED ", None: "       "}[row["reached"]]
