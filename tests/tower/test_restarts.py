@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.tower.invariants import check
 from tests.tower.world import QUICK, Nature, World, ramp
+
+from airboss.act.rollout.repo import save_judgement
+from airboss.tower.judge import ALPHA
 
 STEPS = """
           - {expose: 10%, bake: {least: 5s, most: 120s}}
@@ -92,6 +96,28 @@ def test_evidence_survives_a_restart(make_world: Callable[..., World]):
         world.run(10, step_s=5)
         world.restart()
     assert world.change(change).outcome == "completed"
+    check(world.house)
+
+
+def test_analyses_no_version_can_read_are_begun_anew_with_half_the_alpha_left(make_world: Callable[..., World]):
+    """A state of another version, twice in a row: a half, then a quarter of alpha, no block judged twice, and the change goes on."""
+    world = make_world()
+    change = world.propose()
+    assert world.run(200, until=lambda: getattr(world.judged(change), "last_block", None) is not None, step_s=5)
+    alphas, read = [], []
+    for _ in range(2):
+        before = world.judged(change)
+        assert before is not None
+        with world.house.store.write() as tx:
+            save_judgement(tx, change, 1, replace(before, state={**before.state, "format": 99}), world.clock.now())
+        world.restart()
+        assert world.run(60, until=lambda kept=before: world.judged(change).last_block != kept.last_block, step_s=5)
+        after = world.judged(change)
+        alphas.append(after.state["alpha"])
+        read.append(after.state["looks"] * 2 <= (after.last_block - before.last_block).total_seconds())
+    assert alphas == [ALPHA / 2, ALPHA / 4]
+    assert read == [True, True]
+    assert world.run(400, until=lambda: world.change(change).outcome == "completed", step_s=5)
     check(world.house)
 
 

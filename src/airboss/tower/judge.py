@@ -169,7 +169,10 @@ class Judge:
         try:
             return from_json(kept.state)
         except Invalid:
-            return reopen(metrics, alpha, BETA, len(plan.units), design=design)
+            # What one cannot read may still say what alpha it had: a second state in a row gets half of the half.
+            had = kept.state.get("alpha")
+            left = min(alpha, float(had)) if isinstance(had, int | float) and had > 0 else alpha
+            return reopen(metrics, left, BETA, len(plan.units), design=design)
 
     # -- the others ------------------------------------------------------------------------------------------------
 
