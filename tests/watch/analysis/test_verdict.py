@@ -8,6 +8,7 @@ import pytest
 from airboss.kernel.canonical import canonical
 from airboss.kernel.errors import Invalid
 from airboss.watch.analysis import (
+    BIN_COUNT,
     ArmCounts,
     Block,
     Design,
@@ -265,6 +266,22 @@ def deploy_block(number, bad, others, size=100, pods=True):
         canary=ArmCounts(requests=100, bad=bad, pods=mine),
         baseline=ArmCounts(requests=size * len(others), bad=sum(others), pods=rest),
     )
+
+
+def test_a_verdict_keeps_the_histograms_it_was_made_from(people):
+    """Counts and histograms of the step go with each verdict, so that another margin can be tried on them years later."""
+    world = people(5)
+    state = new_step(start([ERRORS, Metric(name="latency", kind=Kind.LATENCY)], 0.01, 0.01), step_of(1))
+    for _ in range(20):
+        state = update(state, world.block(0.1))
+    errors, latency = (dict(one) for one in decide(state).as_json()["metrics"])
+    assert errors["canary_hist"] is None
+    for arm, track in (("canary", state.tracks[1].step_canary), ("baseline", state.tracks[1].step_baseline)):
+        packed = latency[f"{arm}_hist"]
+        whole = np.zeros(BIN_COUNT, dtype=np.int64)
+        whole[packed["from"] : packed["from"] + len(packed["counts"])] = packed["counts"]
+        assert (whole == track).all()
+        assert 0 < whole.sum() <= latency["numbers"][f"{arm}_seen"]
 
 
 def test_a_deploy_with_pods_uses_the_robust_test():

@@ -143,4 +143,5 @@ def coverage_answer(gate: Gate, *, share: float | None, items: int, age_s: float
 def _numbers(metric: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("ratio", "ratio_low", "ratio_high", "confidence", "canary_rate", "baseline_rate", "ceiling", "margin")
     evidence = ("log_e_harm", "log_harm_threshold", "log_e_safe", "log_safe_threshold", "needed_canary", "needed_total")
-    return {**{name: metric[name] for name in kept + evidence}, **metric["numbers"], "kind": metric["kind"]}
+    hists = {name: metric[name] for name in ("canary_hist", "baseline_hist") if metric.get(name) is not None}
+    return {**{name: metric[name] for name in kept + evidence}, **metric["numbers"], **hists, "kind": metric["kind"]}

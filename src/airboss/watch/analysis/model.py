@@ -18,6 +18,10 @@ class Kind(StrEnum):
     LATENCY = "latency"
 
 
+Packed = tuple[int, tuple[int, ...]]
+"""A histogram from its first to its last used bin: the first one's number, and the counts."""
+
+
 class Design(StrEnum):
     """How canary and baseline came to be, which decides what may be counted (see `counting.py`)."""
 
@@ -180,7 +184,8 @@ class MetricVerdict:
     with probability `confidence`; None means not bounded. A deploy judged by pods has no bounds: they would be those of totals, which
     hold only where pods do not differ. `margin`: by what share the canary may exceed the baseline in this step, as it is tested
     (latency: d scaled by the next share, in whole bins; a ratio metric: on the last step before 100 %, else None).
-    `numbers`: the counts judged, by name. `needed_canary`, `needed_total`: units still to come before it can be
+    `numbers`: the counts judged, by name; `canary_hist`, `baseline_hist` (latency): the histograms of the step, so that
+    another margin can be tried on them later. `needed_canary`, `needed_total`: units still to come before it can be
     certified if it is harmless (None: cannot at this rate, or nothing more needed).
     """
 
@@ -203,6 +208,8 @@ class MetricVerdict:
     numbers: Mapping[str, int]
     needed_canary: int | None
     needed_total: int | None
+    canary_hist: Packed | None = None
+    baseline_hist: Packed | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -242,6 +249,8 @@ def _metric_json(verdict: MetricVerdict) -> Json:
     values["outcome"] = verdict.outcome.value
     values["numbers"] = dict(verdict.numbers)
     values["reasons"] = list(verdict.reasons)
+    for name, hist in (("canary_hist", verdict.canary_hist), ("baseline_hist", verdict.baseline_hist)):
+        values[name] = None if hist is None else {"from": hist[0], "counts": list(hist[1])}
     return values
 
 

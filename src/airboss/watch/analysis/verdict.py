@@ -20,9 +20,9 @@ from typing import Final
 import numpy as np
 
 from airboss.watch.analysis import ceiling, excess, groups, harmless, histogram, interval, mixture, ratio, sentences
-from airboss.watch.analysis.bins import Floats, quantile_us
+from airboss.watch.analysis.bins import Counts, Floats, quantile_us
 from airboss.watch.analysis.fold import tail_ratio
-from airboss.watch.analysis.model import Design, Kind, Metric, MetricVerdict, Outcome, StepContext, Verdict
+from airboss.watch.analysis.model import Design, Kind, Metric, MetricVerdict, Outcome, Packed, StepContext, Verdict
 from airboss.watch.analysis.state import SPLIT_RATIOS, State, Track, excess_of, margin_bins
 
 LEAST_UNITS: Final = 100
@@ -170,6 +170,8 @@ def _judge(
         },
         needed_canary=needed,
         needed_total=None if needed is None else math.ceil(needed / share),
+        canary_hist=_packed(track.step_canary),
+        baseline_hist=_packed(track.step_baseline),
         reasons=tuple(reasons),
     )
 
@@ -319,6 +321,11 @@ def _estimates(metric: Metric, track: Track, share: float, state: State, outcome
         track.step_canary, track.step_baseline, track.threshold_bin, share, state.unit_alpha
     )
     return slow, usual, best, low, high
+
+
+def _packed(counts: Counts) -> Packed | None:
+    used = np.flatnonzero(counts)
+    return (int(used[0]), tuple(counts[used[0] : used[-1] + 1].tolist())) if len(used) else None
 
 
 def _pairs(state: State) -> list[tuple[Metric, Track]]:
