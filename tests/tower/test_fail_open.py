@@ -174,7 +174,7 @@ def test_a_judge_that_breaks_silences_no_other_gate(make_world: Callable[..., Wo
     world = make_world(nature=Nature(per_s=100))
     world.loud.expected = True
     world.run(300, step_s=20)
-    change = world.propose(ramp(steps=ONE_STEP, on_error="20m"))
+    change = world.propose(ramp(steps=ONE_STEP.replace("most: 20s", "most: 10m"), on_error="20m"))
     assert world.run(60, until=lambda: world.percent() == 10, step_s=2)
     world.nature.bad_old = world.nature.bad_new = 0.9
     assert world.run(300, until=lambda: "harm.convicted" in world.facts(change), step_s=5), world.told(change)
