@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from tests.contracts.edge import DIGEST, LEFT_OUT, OLD_DIGEST, WITHOUT, Edge, Impostor, http, wait_until
 from tests.tower.world import CATALOG, STAGING, Nature, World
 
-from airboss.demo.edge import Side, routes
+from airboss.act.targets import EnvoyConnection, EnvoyTarget, UnitRef
+from airboss.demo.edge import ROUTES, Side, routes
+from airboss.kernel.clock import SystemClock
 from airboss.kernel.errors import AirbossError
 
 pytestmark = pytest.mark.skipif(LEFT_OUT, reason=WITHOUT)
@@ -118,6 +121,14 @@ def shop(open_shop: Callable[..., Shop]) -> Shop:
 def edge(shop: Shop) -> Edge:
     """The one Envoy of `shop`."""
     return shop.edges["production"]
+
+
+@pytest.fixture
+def papers(make_world: Callable[..., World], tmp_path: Path) -> World:
+    """A world in which a connection is known and no Envoy runs: enough for what is decided before one is asked."""
+    edge = Edge(tmp_path / "production")
+    known = CONNECTION % ("edge-production", "http://127.0.0.1:1", edge.routes.relative_to(tmp_path))
+    return make_world(catalog=f"{CATALOG}---{known}", route_folder=tmp_path)
 
 
 # -- as planned ----------------------------------------------------------------------------------------------------------
@@ -278,7 +289,7 @@ def test_a_stopped_envoy_is_not_waited_for_beyond_its_time_and_goes_back_when_it
     change = shop.released()
     shop.stands(change, 10)
     edge.freeze()
-    shop.run(2, step_s=1)
+    shop.run(1, step_s=1)
     assert "does not answer" in shop.told(change)
     shop.order(change, "abort")
     shop.run(1, step_s=1)
@@ -320,17 +331,12 @@ def test_without_room_for_the_way_back_nothing_starts(shop: Shop, edge: Edge):
     assert "no healthy endpoint" in told
 
 
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ("route: checkout,", "no route nowhere"),
-        ("new: checkout-green", "does not split between"),
-    ],
-)
-def test_a_route_or_cluster_that_is_not_there_is_named_before_the_start(shop: Shop, wrong: str, told: str):
+def test_a_route_or_cluster_that_is_not_there_is_named_before_the_start(shop: Shop):
     """The start is held, with the name and the place."""
-    other = wrong.replace(": checkout", ": nowhere")
-    assert told in _held(shop, release(stage()).replace(wrong, other))
+    wrong = {"route: checkout,": "no route nowhere", "new: checkout-green": "does not split between"}
+    for written, told in wrong.items():
+        other = written.replace(": checkout", ": nowhere")
+        assert told in _held(shop, release(stage()).replace(written, other))
 
 
 @contextmanager
@@ -340,6 +346,22 @@ def impostor(answer: bytes) -> Iterator[Impostor]:
         yield one
     finally:
         one.close()
+
+
+def test_what_answers_rubbish_is_not_believed(papers: World):
+    """Some page sits at the admin address: one sentence that names it, no stack trace, nothing started. What else may
+    answer there is tried at the adapter alone.
+    """
+    with impostor(http(b"<html>It works!</html>")) as one:
+        routes_file = f"production/{ROUTES}"
+        papers.apply(CONNECTION % ("edge-production", f"http://127.0.0.1:{one.port}", routes_file))
+        change = papers.propose(release())
+        papers.run(5, step_s=5)
+        papers.approve(change)
+        papers.run(10, step_s=5)
+    assert papers.phase(change) not in ("rolling_out", *ENDED)
+    assert papers.told(change).startswith("Held before the start: Envoy edge-production at http://127.0.0.1:")
+    assert "Traceback" not in papers.told(change)
 
 
 @pytest.mark.parametrize(
@@ -356,13 +378,23 @@ def impostor(answer: bytes) -> Iterator[Impostor]:
     ],
     ids=["page", "list", "wrong shapes", "deep", "redirect", "no entry", "not http", "hangs up"],
 )
-def test_what_answers_rubbish_is_not_believed(shop: Shop, answer: bytes):
-    """Whatever sits at the admin address: one sentence that names it, no stack trace, nothing started."""
+def test_whatever_answers_instead_of_an_envoy_is_one_refusal_that_names_it(tmp_path: Path, answer: bytes):
+    """The adapter turns each kind of rubbish into a refusal with the place; the tower holds on any of them."""
     with impostor(answer) as one:
-        shop.apply(CONNECTION % ("edge-production", f"http://127.0.0.1:{one.port}", "production/routes.yaml"))
-        told = _held(shop)
-    assert told.startswith("Held before the start: Envoy edge-production at http://127.0.0.1:")
-    assert "Traceback" not in told
+        edge = Edge(tmp_path)
+        connection = EnvoyConnection(name="edge", admin=f"http://127.0.0.1:{one.port}", route_file=edge.routes.name)
+        target = EnvoyTarget(
+            connections={"edge": connection}.__getitem__, folder=tmp_path, secret=lambda _: None, clock=SystemClock()
+        )
+        params = {"connection": "edge", "route": "checkout", "old": "checkout-blue", "new": "checkout-green"}
+        unit = UnitRef(
+            change_id="chg_1", unit=UNIT, service="checkout", environment="production", kind="envoy", params=params,
+            digest=DIGEST,
+        )  # fmt: skip
+        with pytest.raises(AirbossError) as refused:
+            asyncio.run(target.prepare(unit, key="chg_1/1/prepare"))
+    assert refused.value.detail.startswith("Envoy edge at http://127.0.0.1:")
+    assert "Traceback" not in refused.value.detail
 
 
 def test_a_connection_changed_after_the_approval_is_another_change(shop: Shop, edge: Edge):
@@ -387,10 +419,10 @@ def test_a_connection_changed_after_the_approval_is_another_change(shop: Shop, e
         (f'  artifact: {{version: 2.4.0, digest: "{DIGEST}"}}\n', "", "payload-unpinned"),
     ],
 )
-def test_a_target_nobody_can_mean_is_refused_at_its_line(shop: Shop, written: str, instead: str, code: str):
+def test_a_target_nobody_can_mean_is_refused_at_its_line(papers: World, written: str, instead: str, code: str):
     """Unknown connection, odd letters, the same cluster twice, a slip of the pen: refused at submit, with the line."""
     with pytest.raises(AirbossError) as refused:
-        shop.propose(release().replace(written, instead))
+        papers.propose(release().replace(written, instead))
     assert refused.value.code == code
     assert (refused.value.place or "").startswith("change.yaml:")
     assert refused.value.way_out

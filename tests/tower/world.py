@@ -373,11 +373,7 @@ class World:
 
     def traffic(self, step_s: int = 1) -> None:
         """Some seconds of users; the receiver counts them and writes what it has."""
-        now_us = to_micros(self.clock.now())
-        rows = self.exposures.since(self.clock.now() - timedelta(seconds=60))
-        for change_id in self.ingest.unloaded(rows, now_us=now_us):
-            self.ingest.load_subjects(change_id, self.house.buckets.subjects(change_id))
-        self.ingest.update(rows, known=frozenset(), now_us=now_us)
+        now_us = self._told_of_exposures()
         if not self.nature.seen:
             return
         with self.house.store.read() as connection:
@@ -400,6 +396,19 @@ class World:
             columns.start_ns.append((now_us - age_us - 20_000) * 1000)
             columns.end_ns.append((now_us - age_us) * 1000)
             columns.bad.append(draw < (nature.bad_new if answer.variant == nature.new else nature.bad_old))
+        self._count(columns, now_us)
+
+    def _told_of_exposures(self) -> int:
+        """Tell the receiver what stands where; return the time in microseconds."""
+        now_us = to_micros(self.clock.now())
+        rows = self.exposures.since(self.clock.now() - timedelta(seconds=60))
+        for change_id in self.ingest.unloaded(rows, now_us=now_us):
+            self.ingest.load_subjects(change_id, self.house.buckets.subjects(change_id))
+        self.ingest.update(rows, known=frozenset(), now_us=now_us)
+        return now_us
+
+    def _count(self, columns: Columns, now_us: int) -> None:
+        """Let the receiver count spans and write what it has."""
         self.ingest.accept(columns, signal="traces", sender_service="checkout", received_us=now_us)
         flush = self.ingest.take(source=self.source, at_us=now_us)
         self.house.buckets.flush(flush)
