@@ -149,9 +149,10 @@ class World:
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 line = http.client.HTTPConnection("127.0.0.1", admin_port, timeout=2)
-                line.request("GET", "/ready")
-                if line.getresponse().status == http.HTTPStatus.OK:
-                    return
+                with contextlib.closing(line):
+                    line.request("GET", "/ready")
+                    if line.getresponse().status == http.HTTPStatus.OK:
+                        return
             time.sleep(LOOK_S)
         raise NotStarted(f"envoy did not come up; the end of {self.logs / 'envoy'}.log:\n{self.tail('envoy')}")
 
