@@ -171,6 +171,7 @@ def test_the_sides_swap_for_the_next_release(shop: Shop, edge: Edge):
     target = TARGET.replace("old: checkout-blue, new: checkout-green", "old: checkout-green, new: checkout-blue")
     back = stage().replace(TARGET % "edge-production", target % "edge-production")
     edge.clusters(Side(name="checkout-blue", digest="sha256:" + "c" * 64, ports=edge.split.old.ports), edge.split.new)
+    wait_until(lambda: "c" * 64 in edge._ask("/config_dump"))
     shop.ends(shop.released(release(back, digest="sha256:" + "c" * 64)), "completed")
     assert edge.share(300) == 0
 

@@ -39,12 +39,8 @@ def begin(plan: Plan, run: Run, now: datetime) -> Ruling:
 def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     """Decide about a rollout that progresses, is held or is paused."""
     step = plan.steps[run.step]
-    exposing = plan.exposing(run.step)
-    if exposing is None:
-        raise AssertionError("a plan begins with an exposure")
     facts: Facts = []
-    told = tell_verdicts(run, seen.answers, facts)
-    failed = [answer for answer in seen.answers if answer.outcome == "fail"]
+    exposing, told, failed = heard(plan, run, seen, facts)
     if failed:
         return convict(told, failed, facts, now)
     told, unmet = standing(plan, told, exposing, seen, facts, now)
@@ -56,6 +52,15 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     if isinstance(step, Ask):
         return _asking(plan, told, step, seen, facts, now)
     return _baking(plan, told, step, seen, facts, now)
+
+
+def heard(plan: Plan, run: Run, seen: Seen, facts: Facts) -> tuple[Expose, Run, list[Answer]]:
+    """Return the exposure in force, the run with every change of verdict told, and the gates that found harm."""
+    exposing = plan.exposing(run.step)
+    if exposing is None:
+        raise AssertionError("a plan begins with an exposure")
+    told = tell_verdicts(run, seen.answers, facts)
+    return exposing, told, [answer for answer in seen.answers if answer.outcome == "fail"]
 
 
 def standing(plan: Plan, run: Run, step: Expose, seen: Seen, facts: Facts, now: datetime) -> tuple[Run, Ruling | None]:

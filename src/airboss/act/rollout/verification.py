@@ -12,7 +12,7 @@ from typing import Final
 
 from airboss.act.rollout.model import Answer, Ruling, Run, Seen
 from airboss.act.rollout.plan import Expose, Plan
-from airboss.act.rollout.rules import SAME_PERCENT, Facts, convict, known, standing, tell_verdicts, trouble, worst
+from airboss.act.rollout.rules import SAME_PERCENT, Facts, convict, heard, known, standing, trouble, worst
 
 LONGEST_LOOK_S: Final = 60.0
 LOOKS_LEAST: Final = 20
@@ -24,12 +24,8 @@ def verifying(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
 
     Its time begins anew when the exposure was lost in between.
     """
-    exposing = plan.exposing(run.step)
-    if exposing is None:
-        raise AssertionError("a plan begins with an exposure")
     facts: Facts = []
-    told = tell_verdicts(run, seen.answers, facts)
-    failed = [answer for answer in seen.answers if answer.outcome == "fail"]
+    exposing, told, failed = heard(plan, run, seen, facts)
     if failed:
         _tell_missed(plan, run, failed, facts, "verifying")
         return convict(told, failed, facts, now)
@@ -75,8 +71,7 @@ def watching(plan: Plan, run: Run, seen: Seen, completed_at: datetime, now: date
     if any(_moved_on(plan, name, index, seen) for name, index in plan.standing(run.step).items()):
         return None
     facts: Facts = []
-    told = tell_verdicts(run, seen.answers, facts)
-    failed = [answer for answer in seen.answers if answer.outcome == "fail"]
+    _, told, failed = heard(plan, run, seen, facts)
     if failed:
         _tell_missed(plan, run, failed, facts, "completed")
         if all(plan.unit(name).point_of_no_return for name in run.baselines):
