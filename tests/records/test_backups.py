@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.faces.api.desk import Desk
 
 from airboss.bootstrap import KEY_FILE, build, read_settings
 from airboss.decide.policy import InlineEngine
 from airboss.faces.cli.app import run
+from airboss.records.backups.model import DATABASE, MANIFEST
+from airboss.records.backups.postgresql import dump
 from airboss.testing import ManualClock, SeededChance
 
 
@@ -97,15 +101,91 @@ def test_postgresql_is_backed_up_by_its_own_tools(
     assert run(["restore", str(file), "--data", str(tmp_path / "other")]) == 3, "another kind of database"
 
 
-def _empty_database(server: str) -> str:
-    import sqlalchemy as sa
+def test_a_database_that_does_not_verify_is_emptied_again(
+    tmp_path: Path,
+    postgresql_server: str,
+    clock: ManualClock,
+    chance: SeededChance,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A dump of a tampered record fills nothing for long: the finding is named, and a good backup goes there at once.
 
+    What others keep in the database, in a schema of theirs, stays.
+    """
+    first = str(request.getfixturevalue("postgresql_url"))
+    desk = Desk(tmp_path / "here", clock, chance, database=first).organised()
+    desk.proposed()
+    good, bad, there = tmp_path / "good.backup", tmp_path / "bad.backup", tmp_path / "there"
+    assert run(["backup", "-o", str(good), "--data", str(desk.house.settings.data), "--database", first]) == 0
+    desk.close()
+    _tampered(good, bad, first, tmp_path)
+    empty = _empty_database(postgresql_server, "taken_back")
+    _execute(empty, "create schema theirs", "create table theirs.kept (id int)", "create sequence theirs.counted")
+    before = _objects(empty)
+    capsys.readouterr()
+
+    assert run(["restore", str(bad), "--data", str(there), "--database", empty]) == 3
+    assert "is not what was recorded: entry-altered" in capsys.readouterr().err
+    assert _objects(empty) == before
+    assert list(there.iterdir()) == []
+    assert run(["restore", str(good), "--data", str(there), "--database", empty]) == 0
+    assert run(["audit", "verify", empty]) == 0
+
+
+def _tampered(good: Path, bad: Path, database: str, folder: Path) -> None:
+    """Write a backup whose dump holds an altered fact and whose manifest was made to fit it."""
+    _execute(
+        database,
+        "alter table fact disable trigger all",
+        "update fact set stored = convert_to(replace(convert_from(stored, 'utf8'), 'checkout', 'checkuot'), 'utf8')",
+        "alter table fact enable trigger all",
+    )
+    folder = folder / "unpacked"
+    with tarfile.open(good) as archive:
+        archive.extractall(folder, filter="data")
+        names = archive.getnames()
+    (folder / DATABASE).unlink()
+    dump(database, folder / DATABASE)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest["files"][DATABASE] = hashlib.sha256((folder / DATABASE).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with tarfile.open(bad, "w") as archive:
+        for name in names:
+            archive.add(folder / name, arcname=name)
+
+
+def _execute(database: str, *statements: str) -> None:
+    engine = sa.create_engine(
+        sa.make_url(database).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def _objects(database: str) -> set[tuple[str, str]]:
+    """Return the name of everything in a database that is not the system's."""
+    engine = sa.create_engine(sa.make_url(database).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+    found: set[tuple[str, str]] = set()
+    with engine.connect() as connection:
+        for kind, column, space in (("class", "relname", "relnamespace"), ("proc", "proname", "pronamespace")):
+            rows = connection.execute(
+                sa.select(sa.column(column))
+                .select_from(sa.text(f"pg_{kind} o join pg_namespace n on n.oid = o.{space}"))
+                .where(sa.text("n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"))
+            )
+            found |= {(kind, str(name)) for (name,) in rows}
+    return found
+
+
+def _empty_database(server: str, name: str = "given_back") -> str:
     engine = sa.create_engine(
         sa.make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
     )
     with engine.connect() as connection:
-        connection.exec_driver_sql("create database given_back")
-    return sa.make_url(server).set(database="given_back").render_as_string(hide_password=False)
+        connection.exec_driver_sql(f"create database {name}")
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 def test_nothing_that_is_there_is_replaced(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

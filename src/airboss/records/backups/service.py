@@ -22,6 +22,7 @@ from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import Invalid, Refused, Unavailable
 from airboss.records.audit import Report, StateDigests, verify
 from airboss.records.backups import postgresql
+from airboss.records.backups.emptying import emptied_on_failure
 from airboss.records.backups.model import BUCKETS, CHECKPOINTS, DATABASE, KEY, MANIFEST, Manifest, Places, not_one
 from airboss.records.store import parse
 
@@ -73,10 +74,13 @@ def restore(file: Path, places: Places, *, states: Sequence[StateDigests] = ()) 
 
     Raises Invalid (not a backup, or damaged), Refused (something is there already, or it does not verify), Unavailable.
     What was already there is never touched, and nothing is put into the folder before all is verified. A PostgreSQL
-    database can be verified only after it was filled: if it does not verify it is left to be dropped.
+    database can be verified only after it was filled: if it does not verify it is emptied again.
     """
     kind = "sqlite" if parse(places.database).get_backend_name() == "sqlite" else "postgresql"
-    with tempfile.TemporaryDirectory(dir=places.key.parent, prefix=".airboss-restore-") as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=places.key.parent, prefix=".airboss-restore-") as folder,
+        contextlib.ExitStack() as stack,
+    ):
         work = Path(folder)
         manifest = _unpacked(file, work)
         if manifest.database != kind:
@@ -95,6 +99,7 @@ def restore(file: Path, places: Places, *, states: Sequence[StateDigests] = ()) 
         if kind == "postgresql":
             if _has_tables(places.database):
                 raise _taken("the database")
+            stack.enter_context(emptied_on_failure(places.database))
             postgresql.restore(places.database, work / DATABASE)
             report = _verified(places.database, states)
         else:
