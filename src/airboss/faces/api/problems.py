@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, compile_path
 
+from airboss.faces.api.meanings import meanings
 from airboss.kernel.errors import (
     AirbossError,
     Forbidden,
@@ -99,8 +100,10 @@ def problem_of(fault: AirbossError, base_url: str) -> Problem:
     found = _problem(base_url, status=fault.status, code=fault.code, title=title, detail=fault.detail)
     if fault.place is not None:
         found["place"] = fault.place
-    if fault.way_out is not None:
-        found["way_out"] = fault.way_out
+    # Where an error says nothing of its own, what its page says is true of it too.
+    way_out = fault.way_out or meanings().get(fault.code, (None, None))[1]
+    if way_out is not None:
+        found["way_out"] = way_out
     return found
 
 

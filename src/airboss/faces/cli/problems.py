@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from airboss.faces.cli.exit_codes import Exit
@@ -67,3 +70,14 @@ def tell(problem: Problem, *, as_json: bool) -> None:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[None]:
+    """Have what a server says about the body it was sent point at the file the body came from."""
+    try:
+        yield
+    except Problem as fault:
+        if fault.place is not None and fault.place.startswith("request:"):
+            fault.place = f"{path}{fault.place.removeprefix('request')}"
+        raise

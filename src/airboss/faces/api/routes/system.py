@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from importlib import resources
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -18,6 +16,7 @@ from airboss.decide.policy import Point, fixture
 from airboss.faces.api.callers import Caller, Doorkeeper, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn
 from airboss.faces.api.live import Broadcaster
+from airboss.faces.api.meanings import meanings
 from airboss.faces.api.metrics import MEDIA_TYPE, exposition
 from airboss.kernel.clock import from_micros
 from airboss.kernel.errors import AirbossError, Invalid, NotFound
@@ -65,21 +64,13 @@ def metrics(house: HouseHere, caller: Caller) -> PlainTextResponse:
 @public.get("/docs/errors/{code}", response_class=PlainTextResponse)
 def error_page(code: str) -> PlainTextResponse:
     """Say what an error's code means and what to do about it: where every problem's `type` leads."""
-    found = _meanings().get(code)
+    found = meanings().get(code)
     if found is None:
         raise NotFound(
             f"there is no error {code!r}", code="error-unknown", way_out="the codes are in the documentation"
         )
     means, way_out = found
     return PlainTextResponse(f"{code}\n\n{means}\n\nWay out: {way_out}\n")
-
-
-@functools.cache
-def _meanings() -> dict[str, tuple[str, str]]:
-    """Return code → (meaning, way out) of every error there is."""
-    text = (resources.files("airboss.faces.api") / "errors.txt").read_text("utf-8")
-    rows = (line.split(" | ") for line in text.splitlines() if line and not line.startswith("#"))
-    return {code.strip(): (means.strip(), way_out.strip()) for code, means, way_out in rows}
 
 
 def _checked(name: str, look: Callable[[], tuple[bool, str]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, ChangeName, Cursor, Limit, Reason, answer, api, listed, page, read_file
+from airboss.faces.cli.problems import placed
 from airboss.faces.cli.screen import console, emit, marked, say, table
 from airboss.faces.cli.words import short_id, tone, word
 
@@ -104,7 +105,8 @@ def submit(
     """
     path = Path(what)
     if path.exists() or what == "-":
-        view = api().post("/changes", text=read_file(path), submit="true")
+        with placed(path):
+            view = api().post("/changes", text=read_file(path), submit="true")
     else:
         view = api().post(f"/changes/{api().change_id(what)}/submit")
     return after_submit(str(view["id"]), as_json=as_json, no_wait=no_wait, timeout=timeout, follow=follow)
@@ -132,7 +134,8 @@ def edit(change: ChangeName, file: Annotated[Path, typer.Argument(metavar="FILE"
     """Replace what a change says. Votes on what did not change stand."""
     id_ = api().change_id(change)
     version = int(api().get(f"/changes/{id_}")["version"])
-    view = api().put(f"/changes/{id_}", text=read_file(file), kind="application/yaml", version=version)
+    with placed(file):
+        view = api().put(f"/changes/{id_}", text=read_file(file), kind="application/yaml", version=version)
     answer(view, as_json=as_json, sentence=f"Edited: {view['sentence']}", at=f"/changes/{id_}")
 
 
