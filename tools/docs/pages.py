@@ -23,6 +23,7 @@ from airboss.kernel.settings import Settings
 from airboss.people.access import RULES, Role
 from tools.docs import sdk as sdk_page
 from tools.docs import source
+from tools.docs.fields import KINDS, fields_of
 from tools.docs.kinds import kinds
 
 HERE: Final = Path(__file__).parent
@@ -210,15 +211,27 @@ def files() -> str:
         fence = "markdown" if example.endswith(".md") else "yaml"
         shown = text if fence == "markdown" else _document(text, kind)
         parts.append(f"## {kind}\n\n{means}\n\nFrom `examples/{example}`:\n\n````{fence}\n{shown.strip()}\n````")
+        if kind in KINDS:
+            parts.append(_fields(kind))
     return page(
         "Files",
         "Everything a team writes is a document with `apiVersion` and `kind`, put in force by `airboss apply`. Files are "
         "YAML 1.2, read strictly: `on`, `2.10` and `no` stay text, an unknown field or a duplicate key is refused with line "
         "and column, and a file is checked whole before any of it is applied. Several documents stand in one file, parted "
         "by `---`. Secrets are given by reference: `{env: NAME}` or `{file: path}`. Durations carry their unit (`30s`, `5m`, "
-        "`4h`, `17d`), shares are percentages (`5%`).",
+        "`4h`, `17d`), shares are percentages (`5%`). A field that is *required* stands wherever the mapping it lies in does.",
         *parts,
     )
+
+
+def _fields(kind: str) -> str:
+    """Return the table of a kind's fields. Raises ValueError where a field is not explained, or an explanation has none."""
+    means = {path: words for of, path, words in table("fields.txt", 3) if of == kind}
+    found = fields_of(kind)
+    if differing := set(means) ^ {field.path for field in found}:
+        raise ValueError(f"fields.txt and the model of {kind} differ: {', '.join(sorted(differing))}")
+    rows = [(f"`{field.path}`", field.kind, field.default, means[field.path]) for field in found]
+    return grid(("field", "what may stand there", "left out", "meaning"), rows)
 
 
 def _document(text: str, kind: str) -> str:
