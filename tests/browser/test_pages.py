@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
-from tests.faces.web import samples
+from tests.faces.web import samples, samples_lists
 from tests.faces.web.site import served
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ def _keep_waiting(route: Route) -> None:
     """Leave a request without an answer: the stream is there and silent."""
 
 
-@pytest.mark.parametrize("name", samples.PAGES)
+@pytest.mark.parametrize("name", samples_lists.PAGES)
 @pytest.mark.parametrize(("theme", "width"), [("dark", 1280), ("light", 390)])
 def test_pages_are_accessible(page: Page, address: str, theme: str, name: str, width: int) -> None:
     """axe finds nothing wrong in either theme, at a desk or on a phone, with everything opened."""
@@ -36,7 +36,7 @@ def test_pages_are_accessible(page: Page, address: str, theme: str, name: str, w
     assert told == []
 
 
-@pytest.mark.parametrize("name", samples.PAGES)
+@pytest.mark.parametrize("name", samples_lists.PAGES)
 def test_pages_fit_a_phone(page: Page, address: str, name: str) -> None:
     """Nothing is wider than 360 pixels, so nobody scrolls sideways at night."""
     page.set_viewport_size({"width": 360, "height": 740})
@@ -103,10 +103,12 @@ def test_the_theme_is_kept(page: Page, address: str) -> None:
 def test_the_plot_is_drawn(page: Page, address: str) -> None:
     """The numbers of the plot's address end on a canvas, and the pointer reads them out."""
     page.goto(f"{address}/rolling")
-    canvas = page.locator(".canvas canvas")
-    expect(canvas).to_be_visible()
-    page.locator(".u-over").hover(position={"x": 300, "y": 60})
-    expect(page.locator(".read-out")).to_contain_text("must stay below 1.2 %")
+    expect(page.locator(".canvas canvas")).to_have_count(2)
+    page.locator(".u-over").first.hover(position={"x": 300, "y": 60})
+    expect(page.locator(".read-out").first).to_contain_text("must stay below 1.2 %")
+    page.locator(".u-over").last.hover(position={"x": 300, "y": 60})
+    expect(page.locator(".read-out").last).to_contain_text("convicted at 200 : 1")
+    expect(page.locator(".read-out").last).to_contain_text("users needed")
 
 
 def test_a_live_page_takes_what_is_new_and_keeps_what_is_open(page: Page) -> None:

@@ -11,8 +11,6 @@ from airboss.faces.web.views import (
     Action,
     Approval,
     ChangePage,
-    ChangeRow,
-    ChangesPage,
     Decision,
     Entry,
     ErrorPage,
@@ -479,116 +477,6 @@ def taken_back() -> ChangePage:
     return page
 
 
-def row(title: str, tone: str, word: str, sentence: str, **more: Any) -> ChangeRow:
-    return {
-        "id": ID,
-        "href": HREF,
-        "title": title,
-        "state": {"tone": tone, "word": word, "sentence": sentence},
-        "kind": "flag ramp",
-        "services": ["checkout"],
-        "owner": "payments",
-        "tier": "low",
-        "exposure": None,
-        "moved_at": before(minutes=2),
-        **more,
-    }
-
-
-def filters(words: str) -> dict[str, Any]:
-    """What the filters of a list hold."""
-    return {
-        "given": {"q": words},
-        "narrowed": bool(words),
-        "states": [("", "any"), ("moving", "moving")],
-        "tiers": [("", "any"), ("high", "high")],
-        "older": [],
-    }
-
-
-def changes() -> ChangesPage:
-    return {
-        "shell": shell(),
-        "query": "",
-        **filters(""),
-        "groups": [
-            {
-                "heading": "Needs you",
-                "tone": "needs",
-                "rows": [
-                    row(
-                        "One-press payment for everybody",
-                        "needs",
-                        "Needs you",
-                        "Waits for one of payments-leads: you, before 17:12 UTC.",
-                        services=["pay"],
-                        tier="medium",
-                    )
-                ],
-            },
-            {
-                "heading": "Moving",
-                "tone": "waiting",
-                "rows": [
-                    row(
-                        "New VAT engine for everybody",
-                        "waiting",
-                        "Held",
-                        "1,240 more requests needed to call it harmless, about 3 minutes at this traffic.",
-                        exposure=10.0,
-                    ),
-                    row(
-                        "Learned ranking for everybody",
-                        "well",
-                        "Rolling out",
-                        "At 50 %, all gates pass; 100 % in about 20 s.",
-                        exposure=50.0,
-                        services=["search"],
-                        owner="discovery",
-                    ),
-                    row(
-                        "Checkout 2.4.0 with the new tax engine",
-                        "harmed",
-                        "Rolling back",
-                        "Convicted at 10 %; 2 % still get the new version.",
-                        exposure=2.0,
-                        kind="service release",
-                        tier="high",
-                    ),
-                ],
-            },
-            {
-                "heading": "Over",
-                "tone": "well",
-                "rows": [
-                    row(
-                        "Search 1.9.2",
-                        "well",
-                        "Completed",
-                        "On for everybody since yesterday.",
-                        moved_at=before(days=1),
-                        kind="service release",
-                    )
-                ],
-            },
-        ],
-    }
-
-
-def no_changes() -> ChangesPage:
-    return {
-        "shell": shell(demo=False),
-        "query": "",
-        **filters(""),
-        "groups": [],
-        "empty": {
-            "heading": "No changes yet",
-            "sentence": "A change is a file in your repository. Submit one from there or from CI; it appears here at once.",
-            "command": "airboss change submit change.yaml",
-        },
-    }
-
-
 def sign_in() -> SignInPage:
     return {"shell": shell(user=None, nav=[], demo=False), "action": "/sign-in"}
 
@@ -648,8 +536,6 @@ PAGES = {
     "rolling": ("change", rolling),
     "waiting-for-me": ("change", waiting_for_me),
     "taken-back": ("change", taken_back),
-    "changes": ("changes", changes),
-    "no-changes": ("changes", no_changes),
     "sign-in": ("sign_in", sign_in),
     "sign-in-failed": ("sign_in", sign_in_failed),
     "first-admin": ("sign_in", first_admin),

@@ -48,6 +48,10 @@ def _pages(served: Town, found: dict[str, str]) -> dict[str, str]:
     return {
         "changes": "/",
         "searched": "/changes?q=payment",
+        "inbox": "/inbox",
+        "reviews": "/reviews",
+        "services": "/services",
+        "service": "/services/checkout",
         "not-found": "/changes?q=nothing+like+it",
         **{name: f"/changes/{change}" for name, change in found.items()},
         "proof": f"/changes/{found['convicted']}/facts/{position}/proof",

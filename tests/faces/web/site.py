@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import uvicorn
-from tests.faces.web import samples
+from tests.faces.web import samples, samples_lists
 
 from airboss.faces.web import SECURITY_HEADERS, Assets, Renderer
 
@@ -28,7 +28,7 @@ class Site:
         if path.startswith("/static/"):
             await self.assets(scope, receive, send)
             return
-        sample = samples.PAGES.get(path.lstrip("/"))
+        sample = samples_lists.PAGES.get(path.lstrip("/"))
         if scope["method"] == "POST":
             await self._say(send, 200, "text/html; charset=utf-8", self.renderer.page("error", samples.refusal()))
             return

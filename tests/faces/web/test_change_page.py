@@ -5,11 +5,9 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from tests.faces.web.queries import queries
 from tests.faces.web.test_site import Client, client
 from tests.tower.world import RISING, World, quick_folder, ramp
 
@@ -28,22 +26,6 @@ def world() -> Iterator[World]:
         made.run(30)
         yield made
         made.close()
-
-
-@contextmanager
-def _queries() -> Iterator[list[str]]:
-    """Collect what is asked of any database while the block runs."""
-    asked: list[str] = []
-
-    def note(*given: object) -> None:
-        if str(given[2]).startswith("SELECT"):
-            asked.append(str(given[2]))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield asked
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 def _asked(world: World, title: str, **more: object) -> str:
@@ -184,11 +166,11 @@ def test_a_page_asks_a_bounded_number_of_queries(world: World) -> None:
     own, seen = client(world), world.change(change).digest
     own.post(f"/changes/{change}/votes/comment", data={"seen": seen, "comment": "one word"})
     own.get(f"/changes/{change}")
-    with _queries() as before:
+    with queries() as before:
         own.get(f"/changes/{change}")
     for number in range(30):
         own.post(f"/changes/{change}/votes/comment", data={"seen": seen, "comment": f"word {number}"})
-    with _queries() as after:
+    with queries() as after:
         own.get(f"/changes/{change}")
     assert len(after) == len(before) <= QUERIES_MOST
 

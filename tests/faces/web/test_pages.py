@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 
 import pytest
-from tests.faces.web import samples
+from tests.faces.web import samples, samples_lists
 
 from airboss.faces.web import Assets, Renderer
 from airboss.faces.web.render import ago, percent, seconds, spark
@@ -77,10 +77,10 @@ def renderer() -> Renderer:
     return Renderer(Assets())
 
 
-@pytest.mark.parametrize("name", samples.PAGES)
+@pytest.mark.parametrize("name", samples_lists.PAGES)
 def test_pages_are_sound(renderer: Renderer, name: str) -> None:
     """Tags are balanced, IDs unique, every field has its label, and nothing is inline that the CSP forbids."""
-    template, make = samples.PAGES[name]
+    template, make = samples_lists.PAGES[name]
     read = _read(renderer.page(template, make()))
     assert read.faults == []
     assert read.open == []

@@ -269,6 +269,13 @@ class Approvals:
     def inbox(self, connection: Connection, handle: str) -> list[Approval]:
         """Return the open rounds that somebody's approval would bring forward, oldest first, without comments.
 
+        Queries as `waiting`.
+        """
+        return [one for one in self.waiting(connection) if handle in one.standing.may]
+
+    def waiting(self, connection: Connection) -> list[Approval]:
+        """Return the open rounds of changes that wait for people, oldest first, without comments.
+
         Two queries, one for each open round, one for each group asked by it.
         """
         waiting = []
@@ -279,16 +286,15 @@ class Approvals:
             if subject is None or not subject.awaiting:
                 continue
             count = self._count(connection, stored, subject, votes[stored.chain])
-            if handle in count.standing.may:
-                waiting.append(
-                    Approval(
-                        round=stored.round,
-                        votes=tuple(replace(cast.vote, comment=None) for cast in count.votes),
-                        standing=count.standing,
-                        closed_at=None,
-                        closed_as=None,
-                    )
+            waiting.append(
+                Approval(
+                    round=stored.round,
+                    votes=tuple(replace(cast.vote, comment=None) for cast in count.votes),
+                    standing=count.standing,
+                    closed_at=None,
+                    closed_as=None,
                 )
+            )
         return waiting
 
     # -- inside ----------------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from airboss.faces.reads.course import Courses, canary_gates, course_view, repla
 from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
 from airboss.faces.reads.flags import evaluation_view, flag_page_view, flag_state, flag_view, flags_view
+from airboss.faces.reads.inbox import inbox_view
 from airboss.faces.reads.on_call import on_call_view
 from airboss.faces.reads.people import people_view, person_view, token_view, tokens_view
 from airboss.faces.reads.policy import policy_view
 from airboss.faces.reads.proof import proof_view
-from airboss.faces.reads.review import blocked_view, review_view
+from airboss.faces.reads.review import blocked_view, review_view, reviews_view
 from airboss.faces.reads.rollout import rollout_view, series_view
 from airboss.faces.reads.search import Wanted, search_view
 from airboss.faces.reads.services import coverage_view, service_page_view, service_view, services_view
@@ -46,6 +47,7 @@ __all__ = [
     "flag_view",
     "flags_view",
     "forecast_view",
+    "inbox_view",
     "on_call_view",
     "people_view",
     "person_view",
@@ -53,6 +55,7 @@ __all__ = [
     "proof_view",
     "replay_view",
     "review_view",
+    "reviews_view",
     "rollout_view",
     "search_view",
     "series_view",

@@ -46,7 +46,7 @@ def approver_view(house: House, connection: Connection, change: Change, actor: A
         "conflicts": conflicts(house, connection, change, services),
         "cost": _cost(given),
         "calendar": _calendar(house, connection, given),
-        "changed_since": _changed_since(house, connection, change, actor),
+        "changed_since": changed_since(house, connection, change, actor),
     }
 
 
@@ -164,8 +164,8 @@ def _reached(names: Collection[str], edges: Mapping[str, Collection[str]]) -> se
 # -- since the last look -------------------------------------------------------------------------------------------
 
 
-def _changed_since(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any] | None:
-    """Return what differs between the change and what the reader saw before."""
+def changed_since(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any] | None:
+    """Return what differs between the change and what the reader saw before; None before the first look. One query."""
     look = house.approvals.last_look(connection, change.id, actor)
     if look is None:
         return None

@@ -6,8 +6,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from airboss.bootstrap import House
 from airboss.kernel.clock import rfc3339
+from airboss.kernel.ids import change_id
 from airboss.learn.reviews import Question, Review
 from airboss.people.access import Actor
 
@@ -29,6 +32,7 @@ def review_view(review: Review) -> dict[str, Any]:
         "closed_at": None if review.closed_at is None else rfc3339(review.closed_at),
         "verdict": review.verdict,
         "note": review.note,
+        "convicted_by": [str(one.get("gate", "")) for one in draft.convicted_by],
         "harm": None if draft.harm is None else asdict(draft.harm),
         "exposure_pct": draft.exposure_percent,
         "approval_lead_s": times.approval_lead_s,
@@ -37,6 +41,20 @@ def review_view(review: Review) -> dict[str, Any]:
         "times": {name: _time(at) for name, at in asdict(times).items()},
         "questions": [_question(review, question) for question in Question],
     }
+
+
+def reviews_view(house: House, connection: Connection, actor: Actor) -> list[dict[str, Any]]:
+    """Return the open reviews, oldest first, each with the title and services of its change. Two queries."""
+    waiting = house.reviews.waiting(connection, actor)
+    changes = {one.id: one for one in house.changes.read_many(connection, [one.change for one in waiting])}
+    return [
+        {
+            **review_view(one),
+            "title": changes[change_id(one.change)].title,
+            "services": list(changes[change_id(one.change)].services),
+        }
+        for one in waiting
+    ]
 
 
 def _question(review: Review, question: Question) -> dict[str, Any]:

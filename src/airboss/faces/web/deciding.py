@@ -103,21 +103,23 @@ def approval(
 
 def objectives(view: View) -> list[Objective]:
     """Return the objectives at stake, with what is left of their budgets."""
-    found: list[Objective] = []
-    for one in view["objectives"]:
-        left = None if one["budget_left"] is None else round(one["budget_left"] * 100, 1)
-        if left is None:
-            state: State = {"tone": "waiting", "word": "not known"}
-        elif left <= 0:
-            state = {"tone": "harmed", "word": "spent"}
-        elif left <= HURTS_FROM * 100:
-            state = {"tone": "needs", "word": "low"}
-        else:
-            state = {"tone": "well", "word": "in budget"}
-        target = f"{percent(one['target'] * 100)} over 28 d" if one["target"] is not None else "no target"
-        burn = "no data yet" if one["burn"] is None else f"burning at {one['burn']:.2g}\N{NARROW NO-BREAK SPACE}×"
-        found.append({"name": one["name"], "target": target, "left_percent": left, "burn": burn, "state": state})
-    return found
+    return [budget(one) for one in view["objectives"]]
+
+
+def budget(one: View) -> Objective:
+    """Return an objective with what is left of its budget, as reads give it."""
+    left = None if one["budget_left"] is None else round(one["budget_left"] * 100, 1)
+    if left is None:
+        state: State = {"tone": "waiting", "word": "not known"}
+    elif left <= 0:
+        state = {"tone": "harmed", "word": "spent"}
+    elif left <= HURTS_FROM * 100:
+        state = {"tone": "needs", "word": "low"}
+    else:
+        state = {"tone": "well", "word": "in budget"}
+    target = f"{percent(one['target'] * 100)} over 28 d" if one["target"] is not None else "no target"
+    burn = "no data yet" if one["burn"] is None else f"burning at {one['burn']:.2g}\N{NARROW NO-BREAK SPACE}×"
+    return {"name": one["name"], "target": target, "left_percent": left, "burn": burn, "state": state}
 
 
 def asked_until(view: View) -> datetime | None:

@@ -17,9 +17,10 @@ from airboss.faces.web.words import sentence
 from airboss.kernel.errors import AirbossError
 
 FIRST: Final = "/changes"
-PLACES: Final = (("Changes", FIRST), ("On call", "/on-call"), ("Flags", "/flags"))
+INBOX: Final = "/inbox"
+PLACES: Final = (("Changes", FIRST), ("Inbox", INBOX), ("On call", "/on-call"), ("Flags", "/flags"))
 """What the bar leads to; everybody who is signed in may look at all of it. The first ones have room on a phone."""
-MORE: Final[tuple[tuple[str, str], ...]] = ()
+MORE: Final[tuple[tuple[str, str], ...]] = (("Services", "/services"), ("Reviews", "/reviews"))
 """What the menu at the end of the bar leads to; on a phone also what the bar has no room for."""
 
 
@@ -45,7 +46,7 @@ class Frame:
             shell["user"], shell["role"] = visit.actor.name, str(visit.actor.role)
             shell["nav"] = [_item(label, href, path) for label, href in PLACES]
             shell["more"] = [_item(label, href, path) for label, href in MORE]
-            shell["nav"][0]["count"] = waiting
+            next(item for item in shell["nav"] if item["href"] == INBOX)["count"] = waiting
         flash = visit.flash()
         if flash is not None:
             shell["flash"] = flash

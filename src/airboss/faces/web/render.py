@@ -23,8 +23,12 @@ Page: TypeAlias = Literal[
     "error",
     "flags",
     "flag",
+    "inbox",
     "on_call",
     "on_call_live",
+    "reviews",
+    "services",
+    "service",
 ]
 
 SECURITY_HEADERS: Final = {

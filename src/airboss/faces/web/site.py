@@ -13,9 +13,12 @@ from airboss.bootstrap import House
 from airboss.faces.web.acting import Acting
 from airboss.faces.web.flags_page import Flagging
 from airboss.faces.web.frame import Frame
+from airboss.faces.web.inbox_page import Inbox
 from airboss.faces.web.list_page import Listing
 from airboss.faces.web.on_call_page import OnCall
 from airboss.faces.web.reading import LiveAddress, Reading
+from airboss.faces.web.reviews_page import ReviewList
+from airboss.faces.web.services_page import Services
 from airboss.faces.web.signing import Signing
 from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
 from airboss.faces.web.words import sentence
@@ -43,6 +46,9 @@ class Web:
         self._acting = Acting(self._frame)
         self._flagging = Flagging(self._frame)
         self._on_call = OnCall(self._frame)
+        self._inbox = Inbox(self._frame)
+        self._reviews = ReviewList(self._frame)
+        self._services = Services(self._frame)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -65,6 +71,10 @@ class Web:
             post("/password", signing.set_password),
             get("/", self._listing.changes),
             get("/changes", self._listing.changes),
+            get("/inbox", self._inbox.show),
+            get("/reviews", self._reviews.show),
+            get("/services", self._services.listing),
+            get("/services/{name}", self._services.one),
             get("/changes/{change}", reading.change),
             get("/changes/{change}/live", reading.change_live),
             get("/changes/{change}/plots/{gate}.json", reading.plot),

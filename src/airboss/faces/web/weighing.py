@@ -39,11 +39,14 @@ def weighed(view: View, weighs: View, forecast: Sequence[View]) -> list[Weighed]
 def changed_since(weighs: View) -> list[Change]:
     """Return what is different from what the reader saw last: field, was, is. Nothing at the first look."""
     since = weighs["changed_since"]
-    if since is None:
-        return []
+    return [] if since is None else changes_told(since, most=CHANGES_MOST)
+
+
+def changes_told(since: View, *, most: int) -> list[Change]:
+    """Return what differs in words, at most so many fields and how many more there are."""
     found: list[Change] = [
         {"field": one["field"].replace("_", " "), "was": _value(one["was"]), "now": _value(one["is"])}
-        for one in since["fields"][:CHANGES_MOST]
+        for one in since["fields"][:most]
     ]
     more = len(since["fields"]) - len(found) + since["more"]
     if more > 0:

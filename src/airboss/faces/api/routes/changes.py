@@ -24,6 +24,7 @@ from airboss.faces.reads import (
     exemplars_view,
     explanation_view,
     facts_view,
+    inbox_view,
     on_call_view,
     replay_view,
     search_view,
@@ -328,19 +329,11 @@ def on_call(house: HouseHere, caller: Caller) -> dict[str, Any]:
 
 @router.get("/inbox")
 def inbox(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
-    """List the changes that wait for your word, the oldest first."""
+    """List the changes that wait for your word, with why and what changed since you looked; and those that wait for others."""
     require(caller, Action.CHANGE_READ)
     with house.store.read() as connection:
-        waiting = [one.round.change for one in house.approvals.inbox(connection, caller.name)]
-        changes = {one.id: one for one in house.changes.read_many(connection, waiting)}
-        rows = [
-            {
-                "change": summary(changes[change_id(one)], ""),
-                "approval": approval_view(house, connection, changes[change_id(one)], caller),
-            }
-            for one in waiting
-        ]
-    return paged(rows, part, by=lambda row: (row["change"]["id"],))
+        found = inbox_view(house, connection, caller)
+    return {**paged(found["items"], part, by=lambda row: (row["change"]["id"],)), "others": found["others"]}
 
 
 def _phases(given: list[str]) -> list[Phase]:

@@ -21,6 +21,7 @@ from airboss.faces.reads import (
     calendar_view,
     coverage_view,
     review_view,
+    reviews_view,
     service_page_view,
     services_view,
     telemetry_view,
@@ -163,9 +164,9 @@ def calendar(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any
 
 @router.get("/reviews", tags=["reviews"])
 def list_reviews(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str, Any]:
-    """List the reviews that wait for people."""
+    """List the reviews that wait for people, with the title and services of their changes."""
     with house.store.read() as connection:
-        found = [review_view(one) for one in house.reviews.waiting(connection, caller)]
+        found = reviews_view(house, connection, caller)
     return paged(found, part, by=lambda row: (row["id"],))
 
 
