@@ -40,7 +40,9 @@ def test_a_change_waits_for_another_person_and_goes_on(airboss, become, file):
     id_ = _propose(airboss, file)
     mine = airboss("approve", id_[-8:])
     assert mine.code in (Exit.FORBIDDEN, Exit.REFUSED)
-    assert airboss("inbox", "--json").json() == {"items": [], "next_cursor": None}
+    told = airboss("inbox", "--json").json()
+    assert told["items"] == []
+    assert [one["change"]["id"] for one in told["others"]] == [id_]
     become("dev-b")
     waiting = airboss("inbox", "--json").json()["items"]
     assert [item["change"]["id"] for item in waiting] == [id_]

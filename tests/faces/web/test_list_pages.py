@@ -52,6 +52,18 @@ def _taken_back(world: World, flag: str, title: str) -> str:
     return made
 
 
+def _waiting(world: World, title: str) -> str:
+    made = world.propose(ramp(users=60, title=title))
+    world.run(3)
+    assert world.phase(made) == "awaiting_approval"
+    return made
+
+
+def _called_off(world: World, change: str) -> None:
+    world.order(change, "abort", by="dev-a")
+    world.run(3)
+
+
 def test_an_empty_inbox_teaches_and_the_bar_has_no_number(world: World) -> None:
     """Nothing waits: the page says so with the command that tells the same."""
     page = _shown(client(world), "/inbox")
@@ -62,8 +74,7 @@ def test_an_empty_inbox_teaches_and_the_bar_has_no_number(world: World) -> None:
 
 def test_the_inbox_says_whom_a_change_waits_for_and_why(world: World) -> None:
     """Tier, reason, since when and whether one looked, with the way to decide; others see it below, without one."""
-    change = world.propose(ramp(users=60, title="Waits for dev-b"))
-    world.run(3)
+    change = _waiting(world, "Waits for dev-b")
     own = client(world)
     page, told = _shown(own, "/inbox"), own.get("/api/v1/inbox").json()
     assert [one["change"]["id"] for one in told["items"]] == [change]
@@ -77,21 +88,21 @@ def test_the_inbox_says_whom_a_change_waits_for_and_why(world: World) -> None:
     assert "Wait for others" in theirs
     assert f'href="/changes/{change}#decide"' not in theirs
     assert [one["change"]["id"] for one in client(world, "dev-a").get("/api/v1/inbox").json()["others"]] == [change]
+    _called_off(world, change)
 
 
 def test_the_inbox_tells_what_changed_since_the_last_look(world: World) -> None:
     """Nothing after a look; after an edit the fields, what they were and what they are."""
     own = client(world)
-    change = own.get("/api/v1/inbox").json()["items"][0]["change"]["id"]
+    change = _waiting(world, "Looked at")
     own.get(f"/changes/{change}")
     assert "Nothing changed since you last looked." in _shown(own, "/inbox")
-    world.edit(change, ramp(users=50, title="Waits for dev-b"))
+    world.edit(change, ramp(users=50, title="Looked at"))
     world.run(3)
     page = _shown(own, "/inbox")
     assert "Changed since you last looked:" in page
     assert "60 → <strong>50</strong>" in page
-    world.order(change, "abort", by="dev-a")
-    world.run(3)
+    _called_off(world, change)
     assert f"/changes/{change}#decide" not in _shown(own, "/inbox")
 
 
@@ -141,11 +152,12 @@ def test_services_stand_with_their_budgets_and_their_telemetry(world: World) -> 
 
 def test_a_service_has_a_page(world: World) -> None:
     """What it promises, who needs it, and its changes; one that promises nothing is taught how; an unknown one is 404."""
-    own = client(world)
+    own, change = client(world), _waiting(world, "Seen with its service")
     page = _shown(own, "/services/checkout")
     assert "checkout-availability" in page
     assert '<a href="/services/pay">pay</a>' in page
-    assert "To be reviewed" in page
+    assert "Seen with its service" in page
+    _called_off(world, change)
     bare = _shown(own, "/services/pay")
     for words in ("It promises nothing yet", "keeps state", "airboss change new --service pay", "telemetry check"):
         assert words in bare

@@ -381,8 +381,10 @@ def inbox(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -
     for item in found["items"]:
         about = item.get("change", item)
         asked = item.get("approval") or {}
-        rows.append((short_id(about["id"]), marked("needs", about["title"]), asked.get("sentence", about["sentence"])))
-    table(("ID", "Title", "Waits for"), rows, empty="Nothing waits for you.", give="Waits for")
+        risk = item.get("tier") or "-"
+        waits = asked.get("sentence", about["sentence"])
+        rows.append((short_id(about["id"]), risk, marked("needs", about["title"]), waits))
+    table(("ID", "Risk", "Title", "Waits for"), rows, empty="Nothing waits for you.", give="Waits for")
 
 
 def apply(
