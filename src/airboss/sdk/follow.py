@@ -169,7 +169,7 @@ class Follower:
             raise Away("the answer is too large")
         try:
             document = json.loads(data)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise Away("the answer is not JSON") from fault
         if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):
             raise Away("the answer holds no flags")
@@ -233,7 +233,7 @@ class Follower:
             with os.fdopen(handle, "w") as out:
                 json.dump({"etag": etag, "document": data.decode()}, out)
             Path(name).replace(self._cache_file)
-        except OSError as fault:
+        except (OSError, ValueError) as fault:
             log.warning("the flags cannot be kept in %s: %s", self._cache_file, fault)
 
 
