@@ -100,7 +100,6 @@ def test_a_bad_change_is_approved_watched_and_convicted(page: Page, served: Town
     assert served.run(300, until=lambda: world.phase(change) == "reviewing")
     expect(page.locator("#head")).to_contain_text("Convicted at")
     expect(page.locator("#timeline")).to_contain_text("checkout-errors fails")
-    page.reload()
     expect(page.locator(".canvas canvas")).to_have_count(2)
     page.locator(".u-over").first.hover(position={"x": 400, "y": 60})
     expect(page.locator(".read-out").first).to_contain_text("must stay below")

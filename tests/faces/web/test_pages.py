@@ -119,7 +119,7 @@ def test_live_parts_name_the_parts_they_replace(renderer: Renderer) -> None:
     """What a live page fetches again replaces parts that the page has, each whole."""
     page = _read(renderer.page("change", samples.rolling()))
     live = renderer.page("live", samples.taken_back())
-    assert live.count('hx-swap-oob="true"') == 8
+    assert live.count('hx-swap-oob="true"') == 9
     assert _read(live).faults == []
     for part in ("head", "decide", "rollout", "review", "timeline", "aside"):
         assert part in page.ids

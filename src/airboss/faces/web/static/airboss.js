@@ -113,12 +113,29 @@
       event.preventDefault();
       return;
     }
+    if (target.id === "plots" && samePlots(target, fragment)) { event.preventDefault(); return; }
     for (const old of all("details[data-touched][id]", target)) {
       const fresh = fragment.querySelector(`#${CSS.escape(old.id)}`);
       if (fresh) { fresh.open = old.open; fresh.dataset.touched = "1"; }
     }
   });
-  document.addEventListener("htmx:oobAfterSwap", tellTimes);
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    tellTimes();
+    if (event.detail.target.id === "plots") drawPlots();
+  });
+  // Plots that stand are drawn anew from their numbers; only the words and the table beside them are taken over.
+  function samePlots(target, fragment) {
+    const names = (root) => all("[data-plot]", root).map((holder) => holder.dataset.plot + holder.dataset.of).join(" ");
+    if (names(target) !== names(fragment)) return false;
+    for (const part of all(".read-out[id], tbody[id]", target)) {
+      const fresh = fragment.querySelector(`#${CSS.escape(part.id)}`);
+      if (!fresh) continue;
+      if (part.matches("tbody")) part.innerHTML = fresh.innerHTML;
+      else if (part.dataset.rest == null || part.dataset.rest === part.textContent) { part.textContent = fresh.textContent; delete part.dataset.rest; }
+      else part.dataset.rest = fresh.textContent;
+    }
+    return true;
+  }
 
   // ---------------------------------------------------------------- plots
 
@@ -138,9 +155,11 @@
 
   const outOf = (holder) => holder.nextElementSibling;
   function listenTo(holder, told) {
-    const out = outOf(holder);
-    const rest = out.dataset.rest ||= out.textContent;
-    return (u) => { out.textContent = u.cursor.idx == null || u.cursor.left < 0 ? rest : told(u.cursor.idx); };
+    return (u) => {
+      const out = outOf(holder), away = u.cursor.idx == null || u.cursor.left < 0;
+      out.dataset.rest ??= out.textContent;
+      out.textContent = away ? out.dataset.rest : told(u.cursor.idx);
+    };
   }
   // The change's steps stand as marks on the time axis of every plot.
   function drawMarks(u, data, also) {
