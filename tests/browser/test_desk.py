@@ -15,7 +15,17 @@ from tests.tower.world import ramp
 
 pytestmark = pytest.mark.browser
 
-PAGES = ["/on-call", "/flags", "/flags/tax.engine?who=user-1", "/flags/pay.onepress"]
+PAGES = [
+    "/on-call",
+    "/flags",
+    "/flags/tax.engine?who=user-1",
+    "/flags/pay.onepress",
+    "/policy?change={change}",
+    "/calendar",
+    "/versions",
+    "/people",
+    "/audit?change={change}",
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +49,8 @@ def test_pages_are_sound_for_everybody(page: Page, served: Town, path: str) -> N
     sizes: list[int] = []
     page.on("requestfinished", lambda one: sizes.append(one.sizes()["responseBodySize"]))
     page.context.add_cookies([served.cookie("root")])
-    page.goto(served.url + path)
+    (change,) = [one.id for one in served.world.house.changes.list(actor=served.world.people["root"]).items]
+    page.goto(served.url + path.format(change=change))
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     assert 0 < sum(sizes) <= 100_000
     page.evaluate("document.querySelectorAll('details:not(.menu)').forEach((fold) => { fold.open = true; })")
@@ -60,6 +71,10 @@ def test_the_menu_leads_everywhere_on_a_phone(page: Page, served: Town) -> None:
     page.goto(f"{served.url}/flags")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.locator(".tabs").get_by_role("link", name="Flags")).to_be_visible()
+    page.locator("#more > summary").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Audit").click()
+    expect(page).to_have_url(f"{served.url}/audit")
 
 
 def test_one_hand_takes_a_change_back_at_night(page: Page, served: Town) -> None:

@@ -20,14 +20,13 @@ from airboss.kernel.settings import Settings
 
 PROGRAMS: Final = "for programs only"
 FILES: Final = "files are applied from a shell or by CI"
-PEOPLE: Final = "people are managed by command or API"
 ELSEWHERE: Final = "see the one beside it"
 
 # API route → (command or why there is none, form or why there is none)
 PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/api/v1/apply"): ("apply", FILES),
-    ("post", "/api/v1/audit/verify"): ("audit verify", "the command needs no server, which is the point"),
-    ("post", "/api/v1/blocked-versions/lift"): ("version lift", "a rare act, done with its reason at hand"),
+    ("post", "/api/v1/audit/verify"): ("audit verify", "/audit/verify"),
+    ("post", "/api/v1/blocked-versions/lift"): ("version lift", "/versions/lift"),
     ("post", "/api/v1/changes"): ("change new", FILES),
     ("put", "/api/v1/changes/{change}"): ("change edit", FILES),
     ("post", "/api/v1/changes/{change}/cancel"): ("change cancel", "/changes/{change}/cancel"),
@@ -40,11 +39,11 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/api/v1/flags/{name}/kill"): ("flag kill", "/flags/{name}/kill"),
     ("post", "/api/v1/flags/{name}/unkill"): ("flag unkill", "/flags/{name}/unkill"),
     ("post", "/api/v1/password"): ("a command would leave it in the shell's history", "/password"),
-    ("post", "/api/v1/people"): ("user add", PEOPLE),
-    ("post", "/api/v1/people/{handle}/disable"): ("user disable", PEOPLE),
-    ("post", "/api/v1/people/{handle}/enable"): ("user enable", PEOPLE),
-    ("post", "/api/v1/people/{handle}/link"): ("user link", PEOPLE),
-    ("post", "/api/v1/people/{handle}/role"): ("user role", PEOPLE),
+    ("post", "/api/v1/people"): ("user add", "/people"),
+    ("post", "/api/v1/people/{handle}/disable"): ("user disable", "/people/{handle}/disable"),
+    ("post", "/api/v1/people/{handle}/enable"): ("user enable", "/people/{handle}/enable"),
+    ("post", "/api/v1/people/{handle}/link"): ("user link", "/people/{handle}/link"),
+    ("post", "/api/v1/people/{handle}/role"): ("user role", "/people/{handle}/role"),
     ("post", "/api/v1/policy/check"): ("policy check", FILES),
     ("post", "/api/v1/policy/profile"): ("policy profile", FILES),
     ("post", "/api/v1/policy/test"): ("policy test", FILES),
@@ -55,9 +54,9 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ),
     ("post", "/api/v1/session"): ("commands use tokens", "/sign-in"),
     ("delete", "/api/v1/session"): ("commands use tokens", "/sign-out"),
-    ("post", "/api/v1/tokens"): ("token new", PEOPLE),
-    ("delete", "/api/v1/tokens/{token}"): ("token revoke", PEOPLE),
-    ("post", "/api/v1/tokens/{token}/rotate"): ("token rotate", PEOPLE),
+    ("post", "/api/v1/tokens"): ("token new", "/tokens"),
+    ("delete", "/api/v1/tokens/{token}"): ("token revoke", "/tokens/{token}/revoke"),
+    ("post", "/api/v1/tokens/{token}/rotate"): ("token rotate", "a program takes up its successor, from where it runs"),
     ("post", "/ofrep/v1/evaluate/flags"): (PROGRAMS, PROGRAMS),
     ("post", "/ofrep/v1/evaluate/flags/{key}"): (PROGRAMS, PROGRAMS),
 }
@@ -65,7 +64,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
 ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry", "mitigated"}
 # Commands that read, run here without a server, or begin one.
 ASIDE: Final = {
-    *("serve", "demo", "login", "exec", "inbox", "on-call", "services", "id new", "analysis calibrate"),
+    *("serve", "demo", "login", "exec", "inbox", "on-call", "calendar", "services", "id new", "analysis calibrate"),
     *("analysis replay", "audit checkpoint", "audit export", "audit key", "audit pack", "change facts"),
     *("change list", "change show", "change traces", "change watch", "audit new-key", "backup"),
     *("restore",),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
+import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +15,16 @@ from tests.faces.web.stories import flags
 from tests.faces.web.test_site import Client, client
 from tests.tower.world import World, quick_folder, ramp
 
+from airboss.faces.reads.controls import controls_of
 from airboss.faces.reads.on_call import burning_of
+from airboss.records.audit import verify_pack
+
+WINDOW = """
+apiVersion: airboss/v1
+kind: Window
+metadata: {{name: stocktaking}}
+spec: {{allow: false, zone: UTC, starts: "{start}", lasts: 2d, reason: the shop is counted}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +173,157 @@ def test_a_burning_objective_names_its_suspects_newest_first() -> None:
     assert [one["id"] for one in found[0]["suspects"]] == ["b", "a"]
     assert found[0]["sentence"] == "hot burns at 20 times what it may; 50 % of the budget left"
     assert found[1]["sentence"] == "gone: its budget is spent; it burns at 0.2 times what it may"
+
+
+QUIET = ["/policy", "/policy?change={change}", "/calendar", "/versions", "/people", "/audit", "/audit?change={change}"]
+
+
+@pytest.mark.parametrize("path", QUIET)
+def test_everybody_reads_what_binds_everybody(world: World, ramped: str, path: str) -> None:
+    """Each page has its one heading, and a viewer finds no form on it that they may not send."""
+    page = client(world, "viewer").get(path.format(change=ramped))
+    assert page.status_code == 200
+    assert page.text.count("<h1>") == 1
+    for form in ("/versions/lift", "/people/", 'action="/people"'):
+        assert f"{form}" not in page.text.replace('href="/people"', "")
+
+
+def test_a_freeze_stands_in_the_calendar_with_its_days(world: World) -> None:
+    """What is applied as a window is named with its spans of the next 14 days, on the page and in the API."""
+    own = client(world)
+    assert "No windows and no freezes" in own.get("/calendar").text
+    start = (world.clock.now() + timedelta(days=3)).replace(tzinfo=None, microsecond=0)
+    world.apply(WINDOW.format(start=start.isoformat()))
+    page = own.get("/calendar").text
+    assert "Freeze: stocktaking" in page
+    (found,) = own.get("/api/v1/calendar").json()["items"]
+    assert [span["start"][:19] for span in found["ahead"]] == [start.isoformat()]
+    before = asked(own, "/calendar")
+    world.apply(WINDOW.format(start=start.isoformat()).replace("stocktaking", "another"))
+    assert asked(own, "/calendar") == before
+
+
+def test_policy_says_who_put_which_rule_there(world: World, ramped: str) -> None:
+    """The default pack with its version, its rules and their tests; a change's decision with the values that were read."""
+    own = client(world)
+    page = own.get("/policy").text
+    found = own.get("/api/v1/policy").json()
+    for pack in found["packs"]:
+        assert pack["version"] in page
+        assert pack["tests"]
+        assert all(rule["when"] for rule in pack["rules"])
+        for rule in pack["rules"]:
+            assert rule["id"] in page
+    assert "Decision of policy" in own.get(f"/policy?change={ramped}").text
+    wrong = own.get("/policy?change=chg_nonsense")
+    assert wrong.status_code == 422
+    assert 'role="alert"' in wrong.text
+
+
+def test_people_are_managed_by_who_may(world: World) -> None:
+    """An admin adds, gives a role, lets go and back in; anybody else is refused, form or no form."""
+    root, own = client(world, "root"), client(world)
+    assert own.post("/people", data={"handle": "new-x", "role": "viewer"}).status_code == 403
+    answer = root.post("/people", data={"handle": "new-x", "role": "viewer", "name": "New"})
+    assert answer.status_code == 200
+    assert "/sign-in/" in answer.text
+    assert "/sign-in/" not in root.get("/people").text
+    again = root.post("/people", data={"handle": "new-x", "role": "viewer"})
+    assert again.status_code in (409, 422)
+    assert 'value="new-x"' in again.text
+    assert root.post("/people/new-x/role", data={"role": "engineer"}).status_code == 303
+    assert root.post("/people/new-x/role", data={"role": "king"}).status_code == 422
+    assert root.post("/people/new-x/disable").status_code == 303
+    assert "Disabled" in root.get("/people").text
+    assert root.post("/people/new-x/enable").status_code == 303
+    assert own.post("/people/new-x/link").status_code == 403
+    role = {one["handle"]: one["role"] for one in root.get("/api/v1/people").json()["items"]}["new-x"]
+    assert role == "engineer"
+
+
+def test_a_tokens_secret_is_shown_once(world: World) -> None:
+    """Made on the page it works at the API, is never shown again, and once revoked is refused."""
+    own = client(world)
+    data = {"label": "laptop of dev-b", "days": "30", "kind": "personal", "scope-read": "on"}
+    made = own.post("/tokens", data=data).text
+    secret = "abt_" + made.partition("abt_")[2].partition("<")[0]
+    assert secret not in own.get("/people").text
+    api = Client(world)
+    reach = {"headers": {"authorization": f"Bearer {secret}", "accept": "application/json"}}
+    assert asyncio.run(api._web.get("/api/v1/me", **reach)).json()["name"] == "dev-b"
+    token = next(one for one in own.get("/api/v1/tokens").json()["items"] if one["label"] == data["label"])
+    assert own.post(f"/tokens/{token['id']}/revoke").status_code == 303
+    assert asyncio.run(api._web.get("/api/v1/me", **reach)).status_code == 401
+    for wrong in ({"days": "x"}, {"scope-read": ""}, {"kind": "own"}):
+        answer = own.post("/tokens", data={**data, **wrong})
+        assert answer.status_code in (403, 422)
+        assert 'role="alert"' in answer.text
+
+
+def test_a_convicted_version_is_lifted_with_a_reason(world: World) -> None:
+    """What was blocked stands there with its change; without a reason nothing is lifted."""
+    own = client(world)
+    world.nature.flag, world.nature.bad_new = "pay.onepress", 0.08
+    change = world.propose(ramp(flag="pay.onepress", users=5, title="One-press payment"))
+    assert world.run(300, until=lambda: world.phase(change) == "reviewing")
+    (blocked,) = own.get("/api/v1/blocked-versions").json()["items"]
+    assert f'href="/changes/{change}"' in own.get("/versions").text
+    given = {"service": blocked["service"], "digest": blocked["digest"]}
+    assert own.post("/versions/lift", data={**given, "reason": " "}).status_code == 422
+    assert own.post("/versions/lift", data={**given, "reason": "a fixture was missing"}).status_code == 303
+    assert "No version is blocked" in own.get("/versions").text
+
+
+def test_the_record_is_checked_from_its_page(world: World) -> None:
+    """A press reads the whole record; head, key and checkpoint are those of the API."""
+    world.house.checkpoints.write_now()
+    own = client(world)
+    said = own.get("/api/v1/audit").json()
+    page = own.get("/audit").text
+    assert said["checkpoint"]["root"] in page
+    assert said["fingerprint"] in page
+    assert "As it was recorded" in own.post("/audit/verify").text
+
+
+def test_the_evidence_of_a_change_stands_alone(world: World, ramped: str) -> None:
+    """The archive's facts verify with its key; its page names every fact with its proof and asks nobody for anything."""
+    world.house.checkpoints.write_now()
+    own = client(world)
+    answer = own.get(f"/changes/{ramped}/evidence-pack.zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        files = {name.rpartition("/")[2]: archive.read(name).decode() for name in archive.namelist()}
+    assert set(files) == {"READ-ME.txt", "audit.pub", "checkpoint.txt", "evidence.html", "evidence.json"}
+    report = verify_pack(files["evidence.json"], public_key=files["audit.pub"].strip())
+    assert report.ok
+    assert report.signatures == 1
+    page = files["evidence.html"]
+    for one in json.loads(files["evidence.json"])["facts"]:
+        assert f'id="fact-{one["position"]}"' in page
+        assert all(step in page for step in one["proof"])
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script" not in page
+    assert own.get(f"/changes/{ramped}/evidence-pack.zip").content == answer.content
+    assert own.get(f"/api/v1/changes/{ramped}/evidence-pack/page").text == page
+    assert own.get(f"/api/v1/changes/{ramped}/evidence-pack/archive").content == answer.content
+
+
+def test_controls_say_what_no_fact_shows() -> None:
+    """A control claims only what a fact says: without a vote nobody approved, and one's own vote is nobody else's."""
+
+    def fact(position: int, kind: str, actor: str, **body: object) -> dict[str, object]:
+        return {"position": position, "type": kind, "actor": actor, "body": body}
+
+    asked_ = fact(0, "change.submitted", "dev-a")
+    (soc, iso, pci) = controls_of([asked_])
+    assert [line["positions"] for line in soc["shows"]] == [[0]]
+    for one in (soc, iso, pci):
+        assert any(line.startswith("Who approved it: no fact") for line in one["not_shown"])
+    own = fact(1, "vote.cast", "dev-a", verdict="approve")
+    other = fact(2, "vote.cast", "dev-b", verdict="approve")
+    apart = "That whoever approved was not whoever asked"
+    assert any(line.startswith(apart) for line in controls_of([asked_, own])[0]["not_shown"])
+    shown = {line["sentence"]: line["positions"] for line in controls_of([asked_, own, other])[2]["shows"]}
+    assert shown[apart] == [2]
+    assert shown["Who approved it: dev-a, dev-b"] == [1, 2]
+    no = fact(3, "vote.cast", "dev-c", verdict="reject")
+    assert not any("Who approved it" in line["sentence"] for line in controls_of([asked_, no])[0]["shows"])

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from airboss.decide.policy.explain import denial_words, need_words, reasons, sentence
     from airboss.decide.policy.explanation import Explanation
     from airboss.decide.policy.model import (
+        EFFECTS,
         ApprovalNeed,
         Bundle,
+        Case,
         Decision,
         Denial,
         EvidenceNeed,
@@ -57,8 +59,8 @@ _ROOMS: Final = {
     "explain": "denial_words need_words reasons sentence",
     "explanation": "Explanation",
     "model": (
-        "ApprovalNeed Bundle Decision Denial EvidenceNeed Fired Layer Mode Notice Obligate Outcome Pack Point Rule "
-        "Ruling Schedule Seats Tier ruling_json"
+        "ApprovalNeed Bundle Case Decision Denial EFFECTS EvidenceNeed Fired Layer Mode Notice Obligate Outcome Pack Point "
+        "Rule Ruling Schedule Seats Tier ruling_json"
     ),
     "packs": "DEFAULT_SOURCE PROFILES default_bytes default_pack parse parse_all profile_pack",
     "repo": "StoredDecision StoredPack pack_digests",
@@ -71,10 +73,12 @@ _HOME: Final = {name: room for room, names in _ROOMS.items() for name in names.s
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "EFFECTS",
     "PROFILES",
     "SCHEMA",
     "ApprovalNeed",
     "Bundle",
+    "Case",
     "CaseResult",
     "Decision",
     "Denial",

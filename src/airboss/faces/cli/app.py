@@ -11,6 +11,7 @@ import typer
 from airboss.faces.cli.commands import (
     analysis,
     audit,
+    calendar,
     change,
     flags,
     keep,
@@ -74,6 +75,7 @@ app.add_typer(change.app, name="change")
 for verb in change.VERBS:
     app.command(verb.__name__)(verb)
 app.command("inbox")(change.inbox)
+app.command("calendar")(calendar.calendar)
 app.command("on-call")(on_call.on_call)
 app.command("services")(server.services)
 app.add_typer(flags.app, name="flag")

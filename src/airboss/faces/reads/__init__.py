@@ -5,8 +5,10 @@ their handles. Nothing here changes anything.
 """
 
 from airboss.faces.reads.approver import approver_view, conflicts
+from airboss.faces.reads.audit import audit_view
 from airboss.faces.reads.change import approval_view, change_view, summary
 from airboss.faces.reads.course import Courses, canary_gates, course_view, replay_view
+from airboss.faces.reads.evidence import evidence_archive, evidence_page, evidence_view
 from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
 from airboss.faces.reads.flags import evaluation_view, flag_page_view, flag_state, flag_view, flags_view
@@ -28,6 +30,7 @@ __all__ = [
     "Wanted",
     "approval_view",
     "approver_view",
+    "audit_view",
     "blocked_view",
     "calendar_view",
     "canary_gates",
@@ -36,6 +39,9 @@ __all__ = [
     "course_view",
     "coverage_view",
     "evaluation_view",
+    "evidence_archive",
+    "evidence_page",
+    "evidence_view",
     "exemplars_view",
     "explanation_view",
     "exposed",

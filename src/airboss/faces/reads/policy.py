@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from airboss.bootstrap import House
-from airboss.decide.policy import parse
+from airboss.decide.policy import EFFECTS, Case, Rule, parse
 from airboss.kernel.clock import rfc3339
 
 
@@ -27,7 +27,31 @@ def policy_view(house: House, connection: Connection) -> dict[str, Any]:
                 "layer": str(pack.layer),
                 "applied_at": rfc3339(one.applied_at),
                 "applied_by": people.get(one.applied_by, {}).get("name", one.applied_by),
-                "rules": [{"id": rule.id, "title": rule.title, "mode": str(rule.mode)} for rule in pack.rules],
+                "version": pack.version,
+                "owner": pack.owner,
+                "source": one.source,
+                "rules": [_rule(rule) for rule in pack.rules],
+                "tests": [_test(case) for case in pack.cases],
             }
         )
     return {"bundle": bundle.digest, "packs": items}
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "title": rule.title,
+        "mode": str(rule.mode),
+        "at": [str(point) for point in rule.at],
+        "when": rule.when,
+        "effect": EFFECTS[type(rule.effect)],
+        "message": rule.message,
+        "link": rule.link,
+        "expires": None if rule.expires is None else rfc3339(rule.expires),
+    }
+
+
+def _test(case: Case) -> dict[str, Any]:
+    wanted = [str(one) for one in (case.outcome, case.tier) if one is not None]
+    wanted += [f"score {case.score}"] if case.score is not None else []
+    return {"name": case.name, "at": str(case.at), "expects": ", ".join(wanted)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -12,6 +13,9 @@ from airboss.decide.calendar import Window, active, occurrences
 from airboss.kernel.clock import rfc3339
 
 IN_SIGHT: Final = timedelta(days=400)
+AHEAD: Final = timedelta(days=14)
+"""How far ahead spans are named."""
+SPANS_MOST: Final = 100
 
 
 def calendar_view(house: House, connection: Connection, now: datetime) -> dict[str, Any]:
@@ -35,5 +39,9 @@ def _window(one: Window, now: datetime) -> dict[str, Any]:
         },
         "active": span is not None,
         "until": None if span is None else rfc3339(span[1]),
+        "ahead": [
+            {"start": rfc3339(start), "end": rfc3339(end)}
+            for start, end in islice(occurrences(one, now, now + AHEAD), SPANS_MOST)
+        ],
         "next": None if following is None else rfc3339(following),
     }

@@ -20,7 +20,15 @@ FIRST: Final = "/changes"
 INBOX: Final = "/inbox"
 PLACES: Final = (("Changes", FIRST), ("Inbox", INBOX), ("On call", "/on-call"), ("Flags", "/flags"))
 """What the bar leads to; everybody who is signed in may look at all of it. The first ones have room on a phone."""
-MORE: Final[tuple[tuple[str, str], ...]] = (("Services", "/services"), ("Reviews", "/reviews"))
+MORE: Final = (
+    ("Services", "/services"),
+    ("Reviews", "/reviews"),
+    ("Policy", "/policy"),
+    ("Calendar", "/calendar"),
+    ("Blocked versions", "/versions"),
+    ("People and tokens", "/people"),
+    ("Audit", "/audit"),
+)
 """What the menu at the end of the bar leads to; on a phone also what the bar has no room for."""
 
 

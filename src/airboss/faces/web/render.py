@@ -29,6 +29,11 @@ Page: TypeAlias = Literal[
     "reviews",
     "services",
     "service",
+    "audit",
+    "people",
+    "policy",
+    "calendar",
+    "versions",
 ]
 
 SECURITY_HEADERS: Final = {

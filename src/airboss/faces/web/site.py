@@ -11,14 +11,17 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from airboss.bootstrap import House
 from airboss.faces.web.acting import Acting
+from airboss.faces.web.audit_page import Auditing
 from airboss.faces.web.flags_page import Flagging
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.inbox_page import Inbox
 from airboss.faces.web.list_page import Listing
 from airboss.faces.web.on_call_page import OnCall
+from airboss.faces.web.people_page import Peopling
 from airboss.faces.web.reading import LiveAddress, Reading
 from airboss.faces.web.reviews_page import ReviewList
 from airboss.faces.web.services_page import Services
+from airboss.faces.web.rules_page import Ruling
 from airboss.faces.web.signing import Signing
 from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
 from airboss.faces.web.words import sentence
@@ -31,7 +34,7 @@ def live_address(change_id: str) -> str:
     return f"/api/v1/changes/{change_id}/events"
 
 
-LISTS: Final = frozenset({"flags"})
+LISTS: Final = frozenset({"flags", "people", "versions", "audit"})
 """First parts of addresses that are pages by themselves."""
 
 
@@ -49,6 +52,9 @@ class Web:
         self._inbox = Inbox(self._frame)
         self._reviews = ReviewList(self._frame)
         self._services = Services(self._frame)
+        self._auditing = Auditing(self._frame)
+        self._peopling = Peopling(self._frame)
+        self._ruling = Ruling(self._frame)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -85,6 +91,22 @@ class Web:
             post("/changes/{change}/votes/{verdict}", acting.vote),
             post("/changes/{change}/orders/{verb}", acting.order),
             post("/changes/{change}/review/{review}/close", acting.close_review),
+            get("/changes/{change}/evidence-pack.html", self._auditing.evidence_html),
+            get("/changes/{change}/evidence-pack.zip", self._auditing.evidence_zip),
+            get("/audit", self._auditing.audit),
+            post("/audit/verify", self._auditing.check),
+            get("/people", self._peopling.people),
+            post("/people", self._peopling.add),
+            post("/people/{handle}/link", self._peopling.link),
+            post("/people/{handle}/role", self._peopling.role),
+            post("/people/{handle}/disable", self._peopling.disable),
+            post("/people/{handle}/enable", self._peopling.enable),
+            post("/tokens", self._peopling.issue),
+            post("/tokens/{token}/revoke", self._peopling.revoke),
+            get("/policy", self._ruling.policy),
+            get("/calendar", self._ruling.calendar),
+            get("/versions", self._ruling.versions),
+            post("/versions/lift", self._ruling.lift),
             get("/on-call", self._on_call.page),
             get("/on-call/live", self._on_call.live),
             get("/flags", self._flagging.flags),
@@ -139,4 +161,6 @@ def _back_address(request: Request) -> str:
     parts = request.url.path.split("/")
     if len(parts) > 3 and parts[1] in ("changes", "flags"):
         return f"/{parts[1]}/{parts[2]}"
+    if parts[1] == "tokens":
+        return "/people"
     return f"/{parts[1]}" if len(parts) > 2 and parts[1] in LISTS else "/"

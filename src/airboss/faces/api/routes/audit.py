@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from airboss.bootstrap import state_digests
 from airboss.faces.api.callers import Caller, Guarded, HouseHere
 from airboss.faces.api.pages import PartQuery, bad_cursor, cursor_of, key_of
-from airboss.faces.reads import facts_shown
+from airboss.faces.reads import audit_view, facts_shown
 from airboss.kernel.errors import NotFound
 from airboss.people.access import Action, require
 from airboss.records import audit as record
@@ -25,6 +25,14 @@ router = APIRouter(route_class=Guarded, prefix="/audit", tags=["audit"])
 IN_MEMORY: Final = 8 * 1024 * 1024
 PIECE: Final = 256 * 1024
 Position = Annotated[int, Query(ge=0, le=2**62)]
+
+
+@router.get("")
+def show_record(house: HouseHere, caller: Caller) -> dict[str, Any]:
+    """Say how far the record goes, what is signed and by which key, and the newest facts."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        return audit_view(house, connection)
 
 
 @router.get("/checkpoint", response_class=PlainTextResponse)

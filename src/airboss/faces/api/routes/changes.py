@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import HTMLResponse
 
 from airboss.act.rollout import Order, compile_plan
 from airboss.changes import Cancel, Change, Create, Edit, Phase, Submit
@@ -21,6 +22,9 @@ from airboss.faces.reads import (
     approver_view,
     change_view,
     course_view,
+    evidence_archive,
+    evidence_page,
+    evidence_view,
     exemplars_view,
     explanation_view,
     facts_view,
@@ -314,6 +318,29 @@ def take_evidence_pack(house: HouseHere, caller: Caller, change: ChangeIdIn, res
     with house.store.read() as connection:
         house.changes.read(connection, change)
         return dict(evidence_pack(connection, change))
+
+
+@router.get("/changes/{change}/evidence-pack/page", response_class=HTMLResponse)
+def take_evidence_page(house: HouseHere, caller: Caller, change: ChangeIdIn) -> HTMLResponse:
+    """Take the page that tells a change's evidence: one HTML file that asks nobody for anything, to read and to print."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        text = evidence_page(evidence_view(house, connection, house.changes.read(connection, change)))
+    return HTMLResponse(text, headers={"Content-Disposition": f'attachment; filename="{change}-evidence.html"'})
+
+
+@router.get(
+    "/changes/{change}/evidence-pack/archive",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}, "description": "the archive"}},
+)
+def take_evidence_archive(house: HouseHere, caller: Caller, change: ChangeIdIn) -> Response:
+    """Take everything of a change's evidence as one ZIP: facts with proofs, checkpoint, key, the page, how to check."""
+    require(caller, Action.AUDIT_READ)
+    with house.store.read() as connection:
+        data = evidence_archive(house, connection, house.changes.read(connection, change))
+    headers = {"Content-Disposition": f'attachment; filename="{change}-evidence.zip"'}
+    return Response(data, media_type="application/zip", headers=headers)
 
 
 @router.get("/on-call")

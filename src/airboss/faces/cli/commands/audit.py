@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,15 @@ from airboss.faces.cli.problems import Problem
 from airboss.faces.cli.screen import emit, marked, say
 
 app = typer.Typer(no_args_is_help=True, help="Verify the record, and take it away.")
+
+
+class PackForm(StrEnum):
+    """How the record of one change is taken away."""
+
+    JSON = "json"
+    PAGE = "page"
+    ZIP = "zip"
+
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; standard output otherwise.")]
 
@@ -134,13 +144,18 @@ def new_key(
 
 @app.command("pack")
 def pack(
-    change: Annotated[str, typer.Argument(metavar="CHANGE", help="The change to take away.")], out: Out = None
+    change: Annotated[str, typer.Argument(metavar="CHANGE", help="The change to take away.")],
+    out: Out = None,
+    form: Annotated[
+        PackForm, typer.Option("--as", help="json: facts and proofs; page: HTML to read; zip: everything.")
+    ] = PackForm.JSON,
 ) -> None:
     """Write the record of one change, with its proofs.
 
-    `airboss audit verify FILE` checks it without anything else.
+    `airboss audit verify FILE` checks the JSON without anything else; the ZIP holds it with a page that tells it.
     """
-    _write(out, api().lines(f"/changes/{api().change_id(change)}/evidence-pack"))
+    below = {PackForm.JSON: "", PackForm.PAGE: "/page", PackForm.ZIP: "/archive"}[form]
+    _write(out, api().lines(f"/changes/{api().change_id(change)}/evidence-pack{below}"))
 
 
 def _write(out: Path | None, chunks: Any) -> None:
