@@ -20,8 +20,8 @@ from airboss.faces.web.on_call_page import OnCall
 from airboss.faces.web.people_page import Peopling
 from airboss.faces.web.reading import LiveAddress, Reading
 from airboss.faces.web.reviews_page import ReviewList
-from airboss.faces.web.services_page import Services
 from airboss.faces.web.rules_page import Ruling
+from airboss.faces.web.services_page import Services
 from airboss.faces.web.signing import Signing
 from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
 from airboss.faces.web.words import sentence
