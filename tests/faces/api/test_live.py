@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from tests.faces.api.desk import Desk
 
-from airboss.faces.api import live
+from airboss.faces.api import create_app, live
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.sockets import listen, port_of
 from airboss.kernel.clock import SystemClock
@@ -27,11 +27,14 @@ class Served(Desk):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, SystemClock(), SeededChance(11))
-        self._listener = listen("127.0.0.1", 0, setting="--port")
-        self.url = f"http://127.0.0.1:{port_of(self._listener)}"
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        listener = listen("127.0.0.1", port, setting="--port")
+        self.url = f"http://127.0.0.1:{port_of(listener)}"
         config = uvicorn.Config(self.app, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=5)
         self._server = Quiet(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -39,6 +42,12 @@ class Served(Desk):
         self._server.should_exit = True
         self._thread.join(10)
         assert not self._thread.is_alive()
+
+    def restart(self) -> None:
+        """End the server with its streams, and start another on the same house and port."""
+        self.stop()
+        self.app = create_app(self.house)
+        self._listen(int(self.url.rpartition(":")[2]))
 
     @contextmanager
     def follow(self, path: str, secret: str, **headers: str) -> Iterator[Iterator[dict[str, Any]]]:

@@ -40,6 +40,8 @@ class Turning(InMemory):
         self._desk = desk
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            raise httpx.ConnectError("nothing streams from memory")
         answer = super().handle_request(request)
         assert isinstance(self._desk.house.clock, ManualClock)
         self._desk.house.clock.advance(1)

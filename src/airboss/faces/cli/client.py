@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 API: Final = "/api/v1"
 TIMEOUT_S: Final = 30.0
+SILENT_S: Final = 40.0
+"""A stream says at least every 15 s that it is still there."""
 FULL_ID: Final = len("chg_") + 26
 _AGAIN_AFTER_S: Final = (0.2, 1.0, 2.0)
 """How long a command waits before it sends the very same act again, with the same key: it is done once."""
@@ -27,11 +29,19 @@ _LOOK_BACK: Final = 1_000
 class Api:
     """One server, as one person or token."""
 
-    def __init__(self, reach: Reach, *, transport: Any = None, origin: str | None = None) -> None:
+    def __init__(
+        self, reach: Reach, *, transport: Any = None, origin: str | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self.reach = reach
         self._origin = origin  # a session's cookie counts only with it
         self._transport = transport
+        self._timeout_s = timeout_s
         self._client: httpx.Client | None = None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._client is not None:
+            self._client.close()
 
     def address(self, path: str) -> str:
         """Return the address of a page."""
@@ -83,6 +93,19 @@ class Api:
                     answer.read()
                     raise _refusal(answer, self.reach)
                 yield from answer.iter_bytes()
+        except httpx.HTTPError as fault:
+            raise _away(self.reach, fault, sent=False) from fault
+
+    def stream(self, path: str, *, after: str | None = None) -> Iterator[str]:
+        """Yield the lines of a stream of events as they come, from a position where one is given. Raises Problem."""
+        httpx = _httpx()
+        headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": after})
+        try:
+            with self._open().stream("GET", API + path, headers=headers, timeout=SILENT_S) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refusal(answer, self.reach)
+                yield from answer.iter_lines()
         except httpx.HTTPError as fault:
             raise _away(self.reach, fault, sent=False) from fault
 
@@ -147,7 +170,7 @@ class Api:
             self._client = _httpx().Client(
                 base_url=self.reach.server,
                 headers=headers,
-                timeout=TIMEOUT_S,
+                timeout=self._timeout_s,
                 transport=self._transport,
                 trust_env=not _is_loopback(self.reach.server),
             )

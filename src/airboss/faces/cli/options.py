@@ -7,14 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from airboss.faces.cli import config
+from airboss.faces.cli import completion, config
 from airboss.faces.cli.client import Api
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.problems import Problem
 from airboss.faces.cli.screen import emit, note, say
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON; its fields are stable.")]
-ChangeName = Annotated[str, typer.Argument(metavar="CHANGE", help="A change's ID, or the end or beginning of it.")]
+ChangeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHANGE", help="A change's ID, or the end or beginning of it.", autocompletion=completion.changes
+    ),
+]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Rows at most; all without it.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on from here: next_cursor of the answer before.")]
@@ -28,6 +33,11 @@ class Way:
         self.server: str | None = None
         self.token: str | None = None
         self._api: Api | None = None
+
+    @property
+    def reached(self) -> Api | None:
+        """The API this run has asked already."""
+        return self._api
 
     def api(self) -> Api:
         """Return the API of the chosen server. Raises Problem for a broken configuration."""

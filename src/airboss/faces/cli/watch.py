@@ -1,7 +1,7 @@
 """Follows a change until it has ended, or until it is decided, and says how that went.
 
-On a terminal the page's picture is drawn anew each second; piped, each fact is one line. Looking again and again needs no
-stream: an answer that does not come costs one look.
+On a terminal the page's picture is drawn anew each second; piped, each fact is one line. The change is asked for again when its
+event stream says that it moved, each second while there is no stream; an answer that does not come costs one look.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 from airboss.faces.cli.client import Api
 from airboss.faces.cli.exit_codes import Exit, of_change, of_decision
 from airboss.faces.cli.problems import Problem
+from airboss.faces.cli.pulse import Pulse
 from airboss.faces.cli.screen import console, note, on_terminal, say
 
 LOOK_S: Final = 1.0
@@ -62,7 +63,8 @@ def watch(
     """Follow a change and return its exit code and last view. WAITING when `timeout_s` is over first."""
     follower = Follower(api, change_id)
     follow = _draw if on_terminal() else _tell
-    ended = follow(follower, until, None if timeout_s is None else time.monotonic() + timeout_s)
+    with Pulse(api, change_id) as pulse:
+        ended = follow(follower, pulse, until, None if timeout_s is None else time.monotonic() + timeout_s)
     return ended, follower.view
 
 
@@ -73,23 +75,26 @@ def decided(
     follower = Follower(api, change_id)
     deadline = time.monotonic() + timeout_s
     told = ""
-    while True:
-        if follower.look():
-            found = of_decision(follower.view)
-            if found is not None and (found is not Exit.WAITING or not people):
-                return found, follower.view
-            if told != follower.view["sentence"] and not quiet:
-                told = str(follower.view["sentence"])
-                note(told)
-        if time.monotonic() >= deadline:
-            return Exit.WAITING, follower.view
-        time.sleep(LOOK_S / 2)
+    with Pulse(api, change_id) as pulse:
+        look = True
+        while True:
+            if look and follower.look():
+                found = of_decision(follower.view)
+                if found is not None and (found is not Exit.WAITING or not people):
+                    return found, follower.view
+                if told != follower.view["sentence"] and not quiet:
+                    told = str(follower.view["sentence"])
+                    note(told)
+            if time.monotonic() >= deadline:
+                return Exit.WAITING, follower.view
+            look = pulse.wait(LOOK_S / 2)
 
 
-def _tell(follower: Follower, until: Ended, deadline: float | None) -> Exit:
+def _tell(follower: Follower, pulse: Pulse, until: Ended, deadline: float | None) -> Exit:
     """Write each new fact as a line."""
+    look = True
     while True:
-        if follower.look():
+        if look and follower.look():
             ended = until(follower.view)
             for fact in follower.news():
                 say(f"{fact['at']}  {fact['text']}")
@@ -98,10 +103,10 @@ def _tell(follower: Follower, until: Ended, deadline: float | None) -> Exit:
                 return ended
         if deadline is not None and time.monotonic() >= deadline:
             return Exit.WAITING
-        time.sleep(LOOK_S)
+        look = pulse.wait(LOOK_S)
 
 
-def _draw(follower: Follower, until: Ended, deadline: float | None) -> Exit:
+def _draw(follower: Follower, pulse: Pulse, until: Ended, deadline: float | None) -> Exit:
     """Draw the change anew each second until it has ended; the last picture stays."""
     from rich.live import Live
     from rich.text import Text
@@ -110,9 +115,13 @@ def _draw(follower: Follower, until: Ended, deadline: float | None) -> Exit:
 
     facts: list[Mapping[str, Any]] = []
     with Live(Text("Looking …"), console=console(), refresh_per_second=4, transient=False) as live:
+        look = there = True
         while True:
-            if follower.look():
-                facts = [*facts, *follower.news()][-TOLD:]
+            if look:
+                there = follower.look()
+                if there:
+                    facts = [*facts, *follower.news()][-TOLD:]
+            if there:
                 live.update(whole(follower.view, facts=facts))
                 ended = until(follower.view)
                 if ended is not None:
@@ -121,18 +130,20 @@ def _draw(follower: Follower, until: Ended, deadline: float | None) -> Exit:
                 live.update(Text("The server does not answer; trying again.", style="yellow"))
             if deadline is not None and time.monotonic() >= deadline:
                 return Exit.WAITING
-            time.sleep(LOOK_S)
+            look = pulse.wait(LOOK_S) or not there
 
 
 def quietly(api: Api, change_id: str, *, timeout_s: float | None) -> tuple[Exit, dict[str, Any]]:
     """Follow a change to its end without a word, for `--json`."""
     follower = Follower(api, change_id)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        if follower.look():
-            ended = of_change(follower.view)
-            if ended is not None:
-                return ended, follower.view
-        if deadline is not None and time.monotonic() >= deadline:
-            return Exit.WAITING, follower.view
-        time.sleep(LOOK_S)
+    with Pulse(api, change_id) as pulse:
+        look = True
+        while True:
+            if look and follower.look():
+                ended = of_change(follower.view)
+                if ended is not None:
+                    return ended, follower.view
+            if deadline is not None and time.monotonic() >= deadline:
+                return Exit.WAITING, follower.view
+            look = pulse.wait(LOOK_S)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from airboss.faces.cli import completion
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, ChangeName, Cursor, Limit, Reason, answer, api, listed, page, read_file
 from airboss.faces.cli.problems import placed
@@ -23,8 +24,10 @@ DECIDE_S: Final = 600.0
 
 @app.command("new")
 def new(
-    template: Annotated[str, typer.Option("--template", help="The kind of change; see the reference.")] = "flag-ramp",
-    service: Annotated[str, typer.Option("--service")] = "SERVICE",
+    template: Annotated[
+        str, typer.Option("--template", help="The kind of change.", autocompletion=completion.templates)
+    ] = "flag-ramp",
+    service: Annotated[str, typer.Option("--service", autocompletion=completion.services)] = "SERVICE",
 ) -> None:
     """Print a change to start from, with an ID of its own. Works without a server."""
     from airboss.changes import templates
@@ -47,7 +50,7 @@ def new(
 def list_(
     as_json: AsJson = False,
     phase: Annotated[str | None, typer.Option(help="draft, rolling_out, awaiting_approval, …")] = None,
-    service: Annotated[str | None, typer.Option()] = None,
+    service: Annotated[str | None, typer.Option(autocompletion=completion.services)] = None,
     kind: Annotated[str | None, typer.Option()] = None,
     team: Annotated[str | None, typer.Option()] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 30,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from airboss.faces.cli import completion
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, Cursor, Limit, Reason, answer, api, listed, page
 from airboss.faces.cli.problems import Problem
@@ -17,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Feature flags: look, and the kill 
 versions = typer.Typer(no_args_is_help=True, help="Versions that were taken back and may not start again.")
 
 PRODUCTION: Final = "production"
-Name = Annotated[str, typer.Argument(metavar="FLAG")]
+Name = Annotated[str, typer.Argument(metavar="FLAG", autocompletion=completion.flags)]
 Environment = Annotated[str, typer.Option("--environment", help="Where.")]
 
 
@@ -150,7 +151,7 @@ def blocked(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None)
 
 @versions.command("lift")
 def lift(
-    service: Annotated[str, typer.Argument(metavar="SERVICE")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=completion.services)],
     digest: Annotated[str, typer.Argument(metavar="DIGEST", help="sha256:…, or its beginning.")],
     reason: Reason,
     as_json: AsJson = False,
