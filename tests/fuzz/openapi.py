@@ -22,7 +22,11 @@ from tests.faces.api.desk import CHANGE, ORGANISATION
 
 STREAMS: Final = ("/events$", "/stream$", "/sse$")
 SCOPES: Final = ("read", "changes.write", "operate", "approve", "admin")
-ROOT: Final = Path(__file__).parents[2]
+SETTINGS: Final = """\
+[checks.positive_data_acceptance]
+# What fits its shape may still mean nothing: no such template, a key used before, an edit of an older version.
+expected-statuses = ["2xx", "401", "403", "404", "409", "412", "415", "422", "428", "429"]
+"""
 
 
 @contextmanager
@@ -76,7 +80,9 @@ def main() -> int:
         folder = wanted.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         with server(folder) as (url, token):
-            command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json"]
+            (folder / "schemathesis.toml").write_text(SETTINGS)
+            command = [str(Path(sys.executable).parent / "schemathesis"), "--config-file", "schemathesis.toml"]
+            command += ["run", f"{url}/openapi.json"]
             command += ["--header", f"Authorization: Bearer {token}", "--seed", str(wanted.seed)]
             command += ["--max-time", str(wanted.seconds), "--max-examples", str(wanted.examples)]
             command += ["--request-timeout", "30", "--generation-database", "none", "--continue-on-failure"]

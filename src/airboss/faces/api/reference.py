@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+
+from airboss.faces.api.recorded import fill
 
 PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
@@ -95,7 +98,6 @@ _IDEMPOTENCY_KEY: Final = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "2f1c9c1e-7a55-4c0f-9a67-0d6f0c2c6a11",
     "description": "Fresh for each act, the same for each retry of it: within 24 hours the act is done once, "
     "and answered alike each time (`Idempotency-Replayed: true`).",
 }
@@ -115,7 +117,7 @@ def describe(app: FastAPI) -> None:
 
 
 def _whole(found: dict[str, Any]) -> dict[str, Any]:
-    found["paths"] |= _BARE
+    found["paths"] |= copy.deepcopy(_BARE)
     components = found.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM
     components["securitySchemes"] = {
@@ -127,6 +129,7 @@ def _whole(found: dict[str, Any]) -> dict[str, Any]:
         for method, operation in methods.items():
             responses = operation.setdefault("responses", {})
             responses.pop("422", None)
+            fill(path, method, operation)
             if method == "post" and path.startswith("/api/v1/") and path != "/api/v1/session":
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
             operation["responses"] = responses | (_EVALUATION if path.startswith("/ofrep/") else _REFUSALS)
