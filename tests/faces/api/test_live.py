@@ -16,6 +16,7 @@ import uvicorn
 from tests.faces.api.desk import Desk
 
 from airboss.faces.api import create_app, live
+from airboss.faces.server.careful import Careful
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.sockets import listen, port_of
 from airboss.kernel.clock import SystemClock
@@ -32,7 +33,9 @@ class Served(Desk):
     def _listen(self, port: int) -> None:
         listener = listen("127.0.0.1", port, setting="--port")
         self.url = f"http://127.0.0.1:{port_of(listener)}"
-        config = uvicorn.Config(self.app, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            self.app, lifespan="off", log_config=None, ws="none", http=Careful, timeout_graceful_shutdown=5
+        )
         self._server = Quiet(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()

@@ -19,6 +19,7 @@ import uvloop
 
 from airboss.bootstrap import House, build, open_folder
 from airboss.faces.api import create_app
+from airboss.faces.server.careful import Careful
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.keeper import IngestKeeper, first
 from airboss.faces.server.logs import log_to_stderr
@@ -147,7 +148,7 @@ class _Server(Quiet):
 def _config(app: Any, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Careful,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -18,6 +18,7 @@ from typing import IO, Final
 import uvicorn
 import uvloop
 
+from airboss.faces.server.careful import Careful
 from airboss.faces.server.logs import log_to_stderr
 from airboss.faces.server.single import alone
 from airboss.faces.server.sockets import listen, port_of
@@ -114,7 +115,7 @@ async def _serve(
 ) -> None:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Careful,
         ws="none",
         lifespan="on",
         access_log=False,
