@@ -137,14 +137,19 @@ class Desk:
     """One house, its API in memory, and whoever works there. `admin` is the first admin's handle."""
 
     def __init__(self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None) -> None:
-        settings = read_settings({}, data=folder / "data", database=database)
-        open_folder(settings)
-        self.house: House = build(settings, clock=clock, chance=chance, engine=InlineEngine())
-        self.app = create_app(self.house)
+        self.reopen(folder, clock, chance, database=database)
+        settings = self.house.settings
         self._sessions: dict[str, str] = {}
         link = self.house.identity.first_admin_link(settings.data, base_url=BASE)
         assert link is not None
         self._sign_in("admin", link)
+
+    def reopen(self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None) -> None:
+        """Open the house of a folder, as a server that starts."""
+        settings = read_settings({}, data=folder / "data", database=database)
+        open_folder(settings)
+        self.house: House = build(settings, clock=clock, chance=chance, engine=InlineEngine())
+        self.app = create_app(self.house)
 
     def close(self) -> None:
         self.house.close()

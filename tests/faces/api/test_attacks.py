@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.faces.api.desk import CHANGE, Desk
+
+from airboss.faces.server import control
+from airboss.testing import ManualClock, SeededChance
 
 YAML = {"Content-Type": "application/yaml"}
 
@@ -175,3 +181,69 @@ def test_a_body_that_cannot_be_read_has_a_way_out(desk: Desk) -> None:
         "/api/v1/apply", content=b"[" * 100_000 + b"]" * 100_000, headers={"Content-Type": "application/json"}
     )
     assert refused(sent, 400, "bad-request")["way_out"]
+
+
+def test_two_aborts_at_once_are_one(desk: Desk) -> None:
+    """Both are answered and the change is taken back once; a third one later changes nothing."""
+    desk.organised()
+    change = desk.proposed()
+    url = f"/api/v1/changes/{change['id']}"
+    owner = desk.browser("dev-b")
+    seen = owner.get(url).json()["digest"]
+    assert owner.post(f"{url}/votes", json={"verdict": "approve", "seen": seen}).status_code == 200
+    desk.turn()
+    order = {"verb": "abort", "reason": "totals are wrong"}
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda who: desk.browser(who).post(f"{url}/orders", json=order), ("dev-a", "dev-b")))
+    assert {answer.status_code for answer in both} <= {200, 409}
+    assert 200 in {answer.status_code for answer in both}
+    assert isinstance(desk.house.clock, ManualClock)
+    for _ in range(12):
+        desk.turn()
+        desk.house.clock.advance(5)
+    told = [fact["type"] for fact in owner.get(f"{url}/facts").json()["items"]]
+    assert told.count("rollback.started") == 1
+    assert owner.get(url).json()["outcome"] == "rolled back"
+    assert owner.post(f"{url}/orders", json=order).status_code == 200  # what is asked for is so already
+    assert [fact["type"] for fact in owner.get(f"{url}/facts").json()["items"]] == told
+
+
+def test_a_clock_that_was_set_back_is_said(
+    tmp_path: Path, clock: ManualClock, chance: SeededChance, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server whose clock is behind its record says so at its start and is not ready; what it does is recorded all the same."""
+    after = Desk(tmp_path, clock, chance)
+    after.organised()
+    after.house.store.sequence()
+    after.close()
+    early = ManualClock(clock.now() - timedelta(hours=1))
+    after.reopen(tmp_path, early, chance)
+    try:
+        control._tell_of_the_clock(after.house)
+        assert "3,600 s behind the newest fact" in caplog.text
+        checks = {one["name"]: one for one in after.anyone().get("/readyz").json()["checks"]}
+        assert checks["clock"]["ok"] is False
+        assert "Set it right" in checks["clock"]["sentence"]
+        assert after.browser("admin").post("/api/v1/people", json={"handle": "late"}).status_code == 201
+        after.house.store.sequence()
+        assert after.browser("admin").post("/api/v1/audit/verify").json()["ok"] is True
+        early.advance(3700)
+        again = {one["name"]: one for one in after.anyone().get("/readyz").json()["checks"]}
+        assert again["clock"]["ok"] is True
+    finally:
+        after.close()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "promote", "retry"])
+def test_nothing_is_ordered_of_a_change_that_ended(desk: Desk, verb: str) -> None:
+    """An order on a change that was called off is refused with its state, and its record does not grow."""
+    desk.organised()
+    asker = desk.browser("dev-a")
+    made = asker.post("/api/v1/changes", content=CHANGE, headers=YAML).json()["id"]
+    url = f"/api/v1/changes/{made}"
+    assert asker.post(f"{url}/cancel", json={"reason": "not now"}).status_code == 200
+    facts = asker.get(f"{url}/facts").json()["items"]
+    found = refused(asker.post(f"{url}/orders", json={"verb": verb, "reason": "go"}), 409, "order-not-possible")
+    assert made in found["detail"]
+    assert found["way_out"]
+    assert asker.get(f"{url}/facts").json()["items"] == facts

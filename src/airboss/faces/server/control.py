@@ -19,6 +19,7 @@ import uvloop
 
 from airboss.bootstrap import House, build, open_folder
 from airboss.faces.api import create_app
+from airboss.faces.api.routes.system import clock_agrees
 from airboss.faces.server.careful import Careful
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.keeper import IngestKeeper, first
@@ -63,6 +64,7 @@ def _run(settings: Settings, listener: socket.socket, telemetry: socket.socket |
     house = build(settings, clock=clock)
     try:
         _check_exposed(house)
+        _tell_of_the_clock(house)
         link = house.identity.first_admin_link(settings.data, base_url=settings.base_url)
         with traced("control", settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(house, listener, telemetry, link))
@@ -224,6 +226,13 @@ def _check_exposed(house: House) -> None:
             code="exposed-without-admin",
             way_out="make the first admin on --host 127.0.0.1, or with: airboss user add NAME --role admin --local",
         )
+
+
+def _tell_of_the_clock(house: House) -> None:
+    """Warn of a clock that was set back. The server starts all the same: people must be able to take changes back."""
+    agrees, sentence = clock_agrees(house)
+    if not agrees:
+        log.warning("the clock of this machine %s; until then times in the record stand still or go back", sentence)
 
 
 def _listen_for_telemetry(settings: Settings, clock: Clock) -> socket.socket:

@@ -28,6 +28,8 @@ measured = APIRouter(route_class=Guarded, tags=["system"])
 
 PENDING_MOST: Final = timedelta(seconds=5)
 LAG_MOST_S: Final = 10.0
+CLOCK_BEHIND_MOST_S: Final = 30.0
+"""Servers of one database differ by less; a clock behind by more was set back, or is wrong."""
 INGEST_AGE_MOST: Final = timedelta(seconds=20)
 
 
@@ -46,6 +48,7 @@ def readyz(house: HouseHere) -> JSONResponse:
     checks = [
         _checked("database", lambda: _database(house)),
         _checked("journal", lambda: _journal(house)),
+        _checked("clock", lambda: clock_agrees(house)),
         _checked("tower", lambda: _tower(house)),
         _checked("policy", lambda: _policy(house)),
         _checked("ingest", lambda: _ingest(house)),
@@ -94,6 +97,16 @@ def _journal(house: House) -> tuple[bool, str]:
         return True, "every fact has its place"
     age = house.clock.now() - oldest
     return age < PENDING_MOST, f"the oldest fact without a place waits for {age.total_seconds():.1f} s"
+
+
+def clock_agrees(house: House) -> tuple[bool, str]:
+    """Return whether this machine's clock is not behind the record, and a sentence. Two queries."""
+    with house.store.read() as connection:
+        newest = house.journal.read(connection, after=house.journal.size(connection) - 2, limit=1)
+    behind = (newest[0].at - house.clock.now()).total_seconds() if newest else 0.0
+    if behind <= CLOCK_BEHIND_MOST_S:
+        return True, "is not behind the record"
+    return False, f"is {behind:,.0f} s behind the newest fact of the record: was it set back? Set it right (NTP)"
 
 
 def _tower(house: House) -> tuple[bool, str]:
