@@ -121,6 +121,7 @@ def _change(recorder: Recorder) -> None:
         desk.house.clock.advance(5)
     ask(owner, "GET", changes)
     ask(owner, "GET", one, **at)
+    ask(owner, "GET", "/api/v1/on-call")
     gate = _canary(owner.get(f"{changes}/{made['id']}").json())
     for view in ("series", "course"):
         ask(owner, "GET", f"{one}/{view}", params={"gate": gate}, **at)
@@ -167,11 +168,12 @@ def _flags(recorder: Recorder) -> None:
     for path in ("/api/v1/flags", "/api/v1/flags/export"):
         ask(admin, "GET", path)
     ask(admin, "GET", "/api/v1/flags/{name}", **at)
+    context = {"context": {"targetingKey": "user-1", "country": "ES"}}
+    ask(admin, "POST", "/api/v1/flags/{name}/evaluate", json=context, **at)
     ask(admin, "POST", "/api/v1/flags/{name}/kill", json={"reason": "totals are wrong for Spain"}, **at)
     ask(admin, "POST", "/api/v1/flags/{name}/unkill", json={}, **at)
     secret = desk.token("admin", scopes=["flags.read"], personal=False, service="checkout")
     service = desk.bearer(secret)
-    context = {"context": {"targetingKey": "user-1", "country": "ES"}}
     ask(service, "POST", "/ofrep/v1/evaluate/flags/{key}", json=context, path={"key": "tax.engine"})
     ask(service, "POST", "/ofrep/v1/evaluate/flags", json=context)
     ask(service, "GET", "/sdk/v1/flags")
