@@ -308,6 +308,7 @@ def test_a_wrong_method_is_told_every_right_one(desk: Desk) -> None:
         (f"/api/v1/changes/{ID}", {"GET", "PUT"}),
         ("/api/v1/session", {"POST", "DELETE"}),
         ("/api/v1/tokens", {"GET", "POST"}),
+        ("/api/v1/policy/profile", {"GET", "POST"}),
     ):
         answer = desk.anyone().patch(path)
         problem(answer, 405, "method-not-allowed")

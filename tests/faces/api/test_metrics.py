@@ -9,6 +9,8 @@ import subprocess
 import pytest
 from tests.faces.api.desk import CHANGE, ORGANISATION, Desk
 
+from airboss.testing import ManualClock
+
 
 def _read(desk: Desk) -> str:
     answer = desk.bearer(desk.token("admin")).get("/metrics")
@@ -37,6 +39,37 @@ def test_metrics_say_what_is_true(desk: Desk) -> None:
     assert _value(text, "airboss_services_unobserved") == 1
     assert _value(text, "airboss_journal_size") >= _value(text, "airboss_journal_signed_size") > 5
     assert _value(text, 'airboss_metrics_readable{group="changes"}') == 1
+
+
+def test_how_long_things_took_and_what_is_left(desk: Desk, clock: ManualClock) -> None:
+    """A change that was taken back is measured: its wait, its way back, the rollback; who waits longest is told."""
+    desk.organised()
+    change = desk.proposed()["id"]
+    clock.advance(90)
+    text = _read(desk)
+    assert _value(text, "airboss_approval_oldest_wait_seconds") == 90
+    assert "airboss_change_approval_time_seconds{" not in text
+    owner = desk.browser("dev-b")
+    url = f"/api/v1/changes/{change}"
+    owner.post(f"{url}/votes", json={"verdict": "approve", "seen": owner.get(url).json()["digest"]})
+    desk.turn()
+    owner.post(f"{url}/orders", json={"verb": "abort", "reason": "totals are wrong"})
+    for _ in range(200):
+        desk.turn()
+        if owner.get("/api/v1/reviews").json()["items"]:
+            break
+        clock.advance(5)
+    desk.house.store.sequence()
+    text = _read(desk)
+    assert _value(text, 'airboss_change_approval_time_seconds{percentile="50"}') == 90
+    assert _value(text, 'airboss_change_rollback_time_seconds{percentile="90"}') >= 0
+    assert "airboss_change_lead_time_seconds{" not in text
+    assert _value(text, "airboss_approval_oldest_wait_seconds") == 0
+    assert _value(text, 'airboss_gate_answers{outcome="fail"}') == 0
+    assert "airboss_rollbacks_started " in text
+    assert "airboss_objective_budget_left_ratio{" not in text  # nothing was received: unknown is not shown as whole
+    for group in ("outcomes", "gates", "objectives"):
+        assert _value(text, f'airboss_metrics_readable{{group="{group}"}}') == 1
 
 
 def test_prometheus_has_nothing_to_mend(desk: Desk) -> None:

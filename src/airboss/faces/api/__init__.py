@@ -8,6 +8,7 @@ from airboss.faces.api.app import V1, create_app
 from airboss.faces.api.callers import COOKIE, Doorkeeper, bearer
 from airboss.faces.api.live import Broadcaster
 from airboss.faces.api.problems import ErrorPage, Problem, TooMany, problem_of
+from airboss.faces.api.routes.system import clock_agrees
 
 __all__ = [
     "COOKIE",
@@ -18,6 +19,7 @@ __all__ = [
     "Problem",
     "TooMany",
     "bearer",
+    "clock_agrees",
     "create_app",
     "problem_of",
 ]

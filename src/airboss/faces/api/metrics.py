@@ -6,19 +6,25 @@ Source of the format: Prometheus text exposition format 0.0.4. A group that cann
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 from typing import Final, TypeAlias
 
 from airboss.act.rollout import lag as tower_lag
 from airboss.bootstrap import House
 from airboss.changes import ENDED, Phase
+from airboss.faces.reads import services_view
 from airboss.kernel.clock import from_micros
 from airboss.kernel.errors import AirbossError
 from airboss.records.audit import latest
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+WINDOW: Final = timedelta(days=28)
+RECENT_MOST: Final = 1_000
+ANSWERS: Final = ("pass", "fail", "inconclusive", "error")
 _AT_REST: Final = ENDED | {Phase.DRAFT, Phase.REVIEWING, Phase.CLOSED}
 _LIVE: Final = tuple(phase for phase in Phase if phase not in _AT_REST)
 
@@ -47,6 +53,9 @@ def exposition(house: House) -> str:
         ("changes", _changes),
         ("journal", _journal),
         ("telemetry", _telemetry),
+        ("outcomes", _outcomes),
+        ("gates", _gates),
+        ("objectives", _objectives),
     )
     for name, read in groups:
         try:
@@ -105,6 +114,87 @@ def _changes(house: House) -> list[Gauge]:
             name="airboss_tower_lag_seconds",
             help="How late the most overdue change is looked at.",
             samples=[({}, float(lag))],
+        ),
+    ]
+
+
+def _outcomes(house: House) -> list[Gauge]:
+    """Two queries. How long things took, of the newest thousand changes reviewed in 28 days; oldest wait for approval."""
+    now = house.clock.now()
+    with house.store.read() as connection:
+        times = house.reviews.times(connection, since=now - WINDOW)
+        asked = house.changes.in_phases(connection, (Phase.AWAITING_APPROVAL,))
+    waits = [(now - (one.submitted_at or one.created_at)).total_seconds() for one in asked]
+    spans = {
+        "lead": ("From submit to completed.", [one.lead_s for one in times]),
+        "approval": ("From submit to the last word that cleared it.", [one.approval_lead_s for one in times]),
+        "detection": ("From the first exposure to the conviction.", [one.detection_s for one in times]),
+        "rollback": ("From detection, or the order, to everything back.", [one.rollback_s for one in times]),
+    }
+    found = [
+        Gauge(
+            name="airboss_approval_oldest_wait_seconds",
+            help="How long the change that waits longest for approval has waited; 0 when none waits.",
+            samples=[({}, max(0.0, *waits) if waits else 0.0)],
+        )
+    ]
+    for name, (help_, measured) in spans.items():
+        known = sorted(one for one in measured if one is not None)
+        found.append(
+            Gauge(
+                name=f"airboss_change_{name}_time_seconds",
+                help=f"{help_} Of changes reviewed in the last 28 days.",
+                samples=[({"percentile": str(at)}, known[(len(known) - 1) * at // 100]) for at in (50, 90) if known],
+            )
+        )
+    return found
+
+
+def _gates(house: House) -> list[Gauge]:
+    """Two queries. What gates answered and what was taken back in the last hour, among the newest facts."""
+    since = house.clock.now() - timedelta(hours=1)
+    with house.store.read() as connection:
+        size = house.journal.size(connection)
+        recent = [one for one in house.journal.read(connection, after=size - 1 - RECENT_MOST) if one.at >= since]
+    answers = Counter(str(one.body["outcome"]) for one in recent if one.type == "gate.answered")
+    taken_back = sum(one.type == "rollback.started" for one in recent)
+    return [
+        Gauge(
+            name="airboss_gate_answers",
+            help="Answers of gates in the last hour by outcome, among the newest 1,000 facts.",
+            samples=[({"outcome": outcome}, float(answers[outcome])) for outcome in ANSWERS],
+        ),
+        Gauge(
+            name="airboss_rollbacks_started",
+            help="Rollbacks begun in the last hour, among the newest 1,000 facts.",
+            samples=[({}, float(taken_back))],
+        ),
+    ]
+
+
+def _objectives(house: House) -> list[Gauge]:
+    """One query for each service, and some of telemetry for each objective."""
+    with house.store.read() as connection:
+        services = services_view(house, connection, house.clock.now())
+    left: list[Sample] = []
+    burn: list[Sample] = []
+    for service in services:
+        for one in service["objectives"]:
+            labels = {"service": service["name"], "objective": one["name"], "environment": one["environment"]}
+            if one["budget_left"] is not None:
+                left.append((labels, float(one["budget_left"])))
+            if one["burn"] is not None:
+                burn.append((labels, float(one["burn"])))
+    return [
+        Gauge(
+            name="airboss_objective_budget_left_ratio",
+            help="Error budget left over the objective's window; below 0 when overspent, absent when unknown.",
+            samples=left,
+        ),
+        Gauge(
+            name="airboss_objective_burn_rate_ratio",
+            help="How many times faster than allowed the budget is spent now; absent when unknown.",
+            samples=burn,
         ),
     ]
 

@@ -180,10 +180,11 @@ def _methods(request: Request) -> set[str]:
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             found |= route.methods or set()
-    for path, methods in request.app.openapi()["paths"].items():
-        if compile_path(path)[0].match(request.url.path):
-            found |= {method.upper() for method in methods}
-    return found
+    paths = request.app.openapi()["paths"]
+    here = request.url.path
+    # A path that is written out is itself, and no name in another one's place.
+    matching = [here] if here in paths else [path for path in paths if compile_path(path)[0].match(here)]
+    return found | {method.upper() for path in matching for method in paths[path]}
 
 
 def _misfit(fault: RequestValidationError, base_url: str) -> Problem:

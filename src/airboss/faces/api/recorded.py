@@ -58,7 +58,7 @@ def fill(path: str, method: str, operation: dict[str, Any]) -> None:
     name = f"{method} {path}"
     if name in _STREAMS:
         content = operation["responses"]["200"].setdefault("content", {})
-        content["text/event-stream"] = {"schema": {"type": "string"}, "example": _STREAMS[name]}
+        content["text/event-stream"] = {"schema": {}, "example": _STREAMS[name]}
         return
     kept = examples().get(name)
     if kept is None:

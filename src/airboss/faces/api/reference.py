@@ -132,7 +132,7 @@ def _whole(found: dict[str, Any]) -> dict[str, Any]:
             fill(path, method, operation)
             if method == "post" and path.startswith("/api/v1/") and path != "/api/v1/session":
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
-            operation["responses"] = responses | (_EVALUATION if path.startswith("/ofrep/") else _REFUSALS)
+            operation["responses"] = responses | (_EVALUATION if path.startswith(("/ofrep/", "/sdk/")) else _REFUSALS)
             if path in _PUBLIC or (path, method) == ("/api/v1/session", "post"):
                 operation["security"] = []
     for unused in ("HTTPValidationError", "ValidationError"):

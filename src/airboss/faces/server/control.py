@@ -18,8 +18,7 @@ import uvicorn
 import uvloop
 
 from airboss.bootstrap import House, build, open_folder
-from airboss.faces.api import create_app
-from airboss.faces.api.routes.system import clock_agrees
+from airboss.faces.api import clock_agrees, create_app
 from airboss.faces.server.careful import Careful
 from airboss.faces.server.ingest import Quiet
 from airboss.faces.server.keeper import IngestKeeper, first

@@ -72,6 +72,11 @@ class Times:
         return _between(self.submitted_at, self.cleared_at)
 
     @property
+    def lead_s(self) -> float | None:
+        """Seconds from request to completion."""
+        return _between(self.submitted_at, self.completed_at)
+
+    @property
     def detection_s(self) -> float | None:
         """Seconds from the first exposure to the conviction."""
         return _between(self.exposed_at, self.convicted_at)

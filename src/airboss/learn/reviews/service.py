@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
@@ -13,12 +14,13 @@ from airboss.kernel.clock import Clock
 from airboss.kernel.errors import Invalid, NotFound, Refused
 from airboss.kernel.ids import Ids
 from airboss.learn.reviews import repo, rules
-from airboss.learn.reviews.model import CloseReview, Given, Question, Review, Verdict
+from airboss.learn.reviews.model import CloseReview, Given, Question, Review, Times, Verdict
 from airboss.people.access import SYSTEM, Action, Actor, require
 from airboss.records.journal import Fact, Journal
 from airboss.records.store import Store, Tx
 
 NOTE_MOST: Final = 4_000
+TIMES_MOST: Final = 1_000
 LIST_MOST: Final = 200
 
 
@@ -121,6 +123,16 @@ class Reviews:
             .limit(LIST_MOST)
         )
         return [repo.as_review(row, {}) for row in connection.execute(query)]
+
+    def times(self, connection: Connection, *, since: datetime) -> list[Times]:
+        """Return when what happened in changes reviewed since then, the newest 1,000. One query."""
+        query = (
+            sa.select(repo.review)
+            .where(repo.review.c.opened_at >= since)
+            .order_by(repo.review.c.opened_at.desc())
+            .limit(TIMES_MOST)
+        )
+        return [repo.as_review(row, {}).draft.times for row in connection.execute(query)]
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
