@@ -67,7 +67,8 @@ ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "on-call", "calendar", "services", "id new", "analysis calibrate"),
     *("analysis replay", "audit checkpoint", "audit export", "audit key", "audit pack", "change facts"),
     *("change list", "change show", "change traces", "change watch", "audit new-key", "backup"),
-    *("restore",),
+    *("restore", "reviews", "whoami", "change templates", "change forecast"),
+    *("audit entries", "audit proof", "policy schema"),
     *(
         "flag export",
         "flag list",

@@ -16,6 +16,7 @@ from airboss.faces.cli.commands import (
     flags,
     keep,
     local,
+    looks,
     on_call,
     people,
     policy,
@@ -76,6 +77,13 @@ for verb in change.VERBS:
     app.command(verb.__name__)(verb)
 app.command("inbox")(change.inbox)
 app.command("calendar")(calendar.calendar)
+app.command("reviews")(looks.reviews)
+app.command("whoami")(looks.whoami)
+change.app.command("templates")(looks.templates)
+change.app.command("forecast")(looks.forecast)
+audit.app.command("entries")(looks.entries)
+audit.app.command("proof")(looks.proof)
+policy.app.command("schema")(looks.schema)
 app.command("on-call")(on_call.on_call)
 app.command("services")(server.services)
 app.add_typer(flags.app, name="flag")
