@@ -298,7 +298,7 @@ def test_readiness_says_what_does_not_work(desk: Desk) -> None:
     answer = desk.anyone().get("/readyz")
     assert answer.status_code == 503
     checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
-    assert checks == {"database": True, "journal": True, "tower": True, "policy": True, "ingest": False}
+    assert checks == {"database": True, "journal": True, "clock": True, "tower": True, "policy": True, "ingest": False}
 
 
 def test_a_wrong_method_is_told_every_right_one(desk: Desk) -> None:
