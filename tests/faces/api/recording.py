@@ -137,6 +137,7 @@ def _change(recorder: Recorder) -> None:
     desk.house.store.sequence()
     desk.house.checkpoints.write_now()
     ask(desk.browser("admin"), "GET", f"{one}/evidence-pack", **at)
+    ask(desk.browser("admin"), "GET", f"{one}/evidence-pack/page", **at)
 
 
 def _canary(change: dict[str, Any]) -> str:
