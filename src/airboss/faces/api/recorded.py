@@ -60,6 +60,9 @@ def fill(path: str, method: str, operation: dict[str, Any]) -> None:
         content = operation["responses"]["200"].setdefault("content", {})
         content["text/event-stream"] = {"schema": {}, "example": _STREAMS[name]}
         return
+    packed = operation["responses"].get("200", {}).get("content", {})
+    if "application/zip" in packed:
+        packed["application/zip"] = {"schema": {"type": "string", "format": "binary"}, "example": "PK…"}
     kept = examples().get(name)
     if kept is None:
         return
