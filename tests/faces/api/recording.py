@@ -211,6 +211,7 @@ def _record(recorder: Recorder) -> None:
     admin = desk.browser("admin")
     desk.house.store.sequence()
     desk.house.checkpoints.write_now()
+    ask(admin, "GET", "/api/v1/audit")
     for path in ("checkpoint", "key", "entries", "export"):
         ask(admin, "GET", f"/api/v1/audit/{path}")
     ask(admin, "GET", "/api/v1/audit/proof/{position}", path={"position": 0})
