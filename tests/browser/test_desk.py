@@ -70,7 +70,7 @@ def test_the_menu_leads_everywhere_on_a_phone(page: Page, served: Town) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{served.url}/flags")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(page.locator(".tabs").get_by_role("link", name="Flags")).to_be_visible()
+    expect(page.locator(".tabs").get_by_role("link", name="On call")).to_be_visible()
     page.locator("#more > summary").focus()
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Audit").click()
