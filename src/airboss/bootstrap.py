@@ -234,6 +234,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
     store.create()
     journal = Journal(store, clock=clock, ids=ids, chance=chance)
     log_id = journal.open()
+    _go_on(clock, store, journal)
     signer = signer_of(store, log_id, settings.data / KEY_FILE, chance=chance)
     checkpoints = Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE)
 
@@ -417,6 +418,14 @@ def _over(changes: Changes, connection: Connection, change_id: str) -> bool:
     """Return whether nothing of a change is steered any more."""
     found = next(iter(changes.read_many(connection, [change_id])), None)
     return found is not None and found.phase in (Phase.REVIEWING, Phase.CLOSED)
+
+
+def _go_on(clock: Clock, store: Store, journal: Journal) -> None:
+    """Have the machine's clock go on from the newest fact, where it was set back while nobody ran."""
+    with store.read() as connection:
+        newest = journal.newest(connection)
+    if newest is not None and isinstance(clock, SystemClock):
+        clock.not_before(newest)
 
 
 def _envoy(store: Store, catalog: Catalog, name: str) -> EnvoyConnection:

@@ -11,10 +11,12 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from airboss.faces.cli import main
 from airboss.kernel import failpoints
+from airboss.kernel.clock import SystemClock
 
 
 def _arm(*_: object) -> None:
@@ -24,6 +26,12 @@ def _arm(*_: object) -> None:
         failpoints.arm(told["name"], action=told["action"])
 
 
+def _wall() -> float:
+    wrong = Path(os.environ["AIRBOSS_TEST_ARM"]).with_name("clock")
+    return time.time() + (float(wrong.read_text()) if wrong.exists() else 0.0)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _arm)
+    SystemClock.__init__.__kwdefaults__["wall"] = _wall
     sys.exit(main())

@@ -120,6 +120,12 @@ class Control:
         self._arm.write_text(json.dumps({"name": failpoint, "action": action}))
         os.kill(self.pid, signal.SIGUSR1)
 
+    def set_clock(self, wrong_s: float) -> None:
+        """Have the machine's wall clock be wrong by so much, as this server sees it, from now on."""
+        fresh = self.data / "clock.new"
+        fresh.write_text(str(wrong_s))
+        fresh.replace(self.data / "clock")
+
     def stop(self) -> None:
         """Put it to sleep where it is."""
         os.kill(self.pid, signal.SIGSTOP)

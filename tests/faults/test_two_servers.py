@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -149,3 +150,26 @@ def test_without_its_ingest_a_ramp_holds_and_can_be_taken_back(fleet: Fleet) -> 
     assert [kind for kind, _ in fleet.target_log(change)] == ["flag.exposed", "flag.reverted"]
     fleet.start_ingest()
     until(fleet.first.people["demo-admin"].ready, "the server is not ready")
+
+
+@pytest.mark.slow  # a whole ramp; the clock itself is proven in tests/kernel
+def test_a_clock_set_back_stops_nothing_and_reorders_nothing(fleet: Fleet) -> None:
+    """In mid-ramp the clocks of both servers are set back an hour, and one is started anew like that: the ramp completes
+    as if nothing had been, facts do not go back in time, and readiness names the clock.
+    """
+    change = fleet.begin(fleet.first)
+    until(lambda: fleet.facts(change, "exposure.reached") == 1, "the first step is not reached")
+    for server in (fleet.first, fleet.second):
+        server.set_clock(-3600)
+    fleet.second.kill()
+    fleet.second.start()
+    assert fleet.ends(fleet.first, change) == "completed"
+    assert fleet.target_log(change) == EVERYTHING
+    times = [at for (at,) in fleet.ask("SELECT at FROM fact WHERE subject = :id ORDER BY subject_seq", id=change)]
+    assert all(later - earlier > -60_000_000 for earlier, later in itertools.pairwise(times))
+    for server in (fleet.first, fleet.second):
+        told = httpx.get(f"{server.base_url}/readyz", timeout=20).json()
+        assert [check["ok"] for check in told["checks"] if check["name"] == "clock"] == [False]
+        server.set_clock(0)
+    with fleet.house() as house:
+        check(house)

@@ -56,6 +56,61 @@ def test_the_machine_clock_goes_forward():
     assert second >= first
 
 
+class Machine:
+    """A machine's two clocks, moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = 1_800_000_000.0, 50.0
+
+    def passes(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+    def clock(self) -> SystemClock:
+        return SystemClock(wall=lambda: self.wall, monotonic=lambda: self.steady)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(-10_000, 1_000)), max_size=20))
+def test_a_machine_clock_set_back_does_not_set_ours_back(moves: list[tuple[float, float]]):
+    """However the wall clock is moved about, our time goes back by no more than is disciplined away, and never stands."""
+    machine = Machine()
+    clock = machine.clock()
+    before = clock.now()
+    for passing, step in moves:
+        machine.passes(passing)
+        machine.wall += step
+        now = clock.now()
+        assert (now - before).total_seconds() >= passing - 2.001
+        assert now.timestamp() >= machine.wall - 0.001
+        before = now
+
+
+def test_ours_follows_again_when_the_machine_has_caught_up():
+    """An hour back: we go on by the monotonic clock and say how far the machine is behind; set right, we follow it."""
+    machine = Machine()
+    clock = machine.clock()
+    began = clock.now()
+    machine.wall -= 3600
+    machine.passes(60)
+    assert (clock.now() - began).total_seconds() == pytest.approx(60)
+    assert clock.behind_s() == pytest.approx(3600)
+    machine.wall += 3600
+    assert clock.behind_s() == 0
+    assert clock.now().timestamp() == pytest.approx(machine.wall)
+
+
+def test_a_start_goes_on_from_what_is_recorded():
+    """Started on a record that is ahead of the machine's clock, time goes on from the record; one behind changes nothing."""
+    machine = Machine()
+    clock = machine.clock()
+    clock.not_before(clock.now() - timedelta(hours=1))
+    assert clock.now().timestamp() == pytest.approx(machine.wall)
+    ahead = clock.now() + timedelta(hours=1)
+    clock.not_before(ahead)
+    machine.passes(5)
+    assert clock.now() - ahead == timedelta(seconds=5)
+
+
 def test_a_clock_moved_by_hand_wakes_in_order():
     """Those who wait on the manual clock are woken when due, the earliest first."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -18,14 +19,49 @@ class Clock(Protocol):
     async def wait(self, seconds: float) -> None: ...
 
 
+SET_BACK_S: Final = 2.0
+"""A wall clock that is behind by more than this was set back; less is the work of whoever disciplines it."""
+
+
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks, whose wall time is not set back.
+
+    Everything is due, held and judged by wall time. Where the machine's is set back by more than SET_BACK_S, ours goes on from
+    where it was, by the monotonic clock, until the machine's has caught up. So nothing comes due an hour late, and nothing is
+    recorded before what it follows.
+    """
+
+    def __init__(
+        self, *, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._wall, self._monotonic = wall, monotonic
+        self._anchor = (wall(), monotonic())
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.fromtimestamp(self._now(), UTC)
+
+    def _now(self) -> float:
+        told, at = self._anchor
+        # The wall clock first: whoever is stopped between the two must not come to believe in a time ahead.
+        wall, monotonic = self._wall(), self._monotonic()
+        on = told + (monotonic - at)
+        if wall < on - SET_BACK_S:
+            return on
+        self._anchor = (wall, monotonic)
+        return wall
+
+    def not_before(self, at: datetime) -> None:
+        """Go on from a time that is recorded, where the machine's clock was set back while nobody ran."""
+        if at.timestamp() > self._now() + SET_BACK_S:
+            self._anchor = (at.timestamp(), self._monotonic())
+
+    def behind_s(self) -> float:
+        """Return by how many seconds the machine's wall clock is behind the time that is told, 0 when it leads."""
+        told = self._now()
+        return max(0.0, told - self._wall()) if told - self._wall() > SET_BACK_S / 2 else 0.0
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return self._monotonic()
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -195,6 +195,12 @@ class Journal:
         """Return how many facts have a position."""
         return int(connection.execute(sa.select(head.c.size)).scalar_one_or_none() or 0)
 
+    def newest(self, connection: Connection) -> datetime | None:
+        """Return when the last fact that has a position was recorded, None where there is none. One query."""
+        query = sa.select(fact.c.at).join(entry, entry.c.fact_id == fact.c.fact_id)
+        found: datetime | None = connection.execute(query.order_by(entry.c.position.desc()).limit(1)).scalar()
+        return found
+
     def frontier(self, connection: Connection) -> Frontier:
         """Return the tree's right edge over the facts that have a position."""
         row = connection.execute(sa.select(head.c.size, head.c.frontier)).one()

@@ -18,7 +18,7 @@ from airboss.faces.api.inputs import ChangeIdIn
 from airboss.faces.api.live import Broadcaster
 from airboss.faces.api.meanings import meanings
 from airboss.faces.api.metrics import MEDIA_TYPE, exposition
-from airboss.kernel.clock import from_micros
+from airboss.kernel.clock import SystemClock, from_micros
 from airboss.kernel.errors import AirbossError, Invalid, NotFound
 from airboss.people.access import Action, Actor, require
 
@@ -46,6 +46,7 @@ def readyz(house: HouseHere) -> JSONResponse:
     A balancer that takes servers out should ask /healthz: with telemetry away, people must still be able to roll back.
     """
     checks = [
+        _checked("clock", lambda: _clock(house)),
         _checked("database", lambda: _database(house)),
         _checked("journal", lambda: _journal(house)),
         _checked("clock", lambda: clock_agrees(house)),
@@ -82,6 +83,16 @@ def _checked(name: str, look: Callable[[], tuple[bool, str]]) -> dict[str, Any]:
     except AirbossError as fault:
         ok, sentence = False, fault.detail
     return {"name": name, "ok": ok, "sentence": sentence}
+
+
+def _clock(house: House) -> tuple[bool, str]:
+    behind = house.clock.behind_s() if isinstance(house.clock, SystemClock) else 0.0
+    if not behind:
+        return True, "goes forward"
+    return False, (
+        f"the machine's clock is {behind:,.0f} s behind what is recorded; time goes on from there, and telemetry is judged "
+        "again when the clocks agree: put the clock right"
+    )
 
 
 def _database(house: House) -> tuple[bool, str]:
