@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import sqlalchemy as sa
-from psycopg import pq
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -241,6 +240,8 @@ class Store:
 
 def _refuse_failed(connection: Connection) -> None:
     """Raise where the body swallowed a refused statement: PostgreSQL would answer COMMIT with a silent rollback."""
+    from psycopg import pq  # noqa: PLC0415 - only PostgreSQL gets here, and SQLite's start does not wait for its driver
+
     if connection.connection.dbapi_connection.info.transaction_status == pq.TransactionStatus.INERROR:  # type: ignore[union-attr]
         raise RuntimeError("a statement of this transaction was refused and the fault ignored; use tx.attempt()")
 

@@ -7,13 +7,15 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
-
-import httpx
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 from airboss.act.targets.envoy.connection import EnvoyConnection
 from airboss.act.targets.envoy.reading import Cluster, Split, read_clusters, read_split
 from airboss.kernel.errors import OutcomeUnknown, Refused, Unavailable
+
+if TYPE_CHECKING:
+    import httpx
 
 Secret = Callable[[str], str | None]
 """Looks up a variable of the server's environment."""
@@ -62,6 +64,7 @@ class Admin:
         await self._modify({f"{prefix}.{cluster}": "" for cluster in clusters})
 
     async def _modify(self, values: Mapping[str, str]) -> None:
+        httpx = _httpx()
         try:
             answer = await self._client.post("/runtime_modify", params=values)
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
@@ -80,6 +83,7 @@ class Admin:
             raise self._unfriendly(answer.status_code)
 
     async def _get(self, path: str) -> Any:
+        httpx = _httpx()
         try:
             async with self._client.stream("GET", path) as answer:
                 if answer.status_code != httpx.codes.OK:
@@ -116,6 +120,13 @@ class Admin:
         )
 
 
+def _httpx() -> ModuleType:
+    """Return the library, loaded with the first Envoy: it brings a terminal along, and every start would wait for it."""
+    import httpx  # noqa: PLC0415
+
+    return httpx
+
+
 @asynccontextmanager
 async def opened(connection: EnvoyConnection, secret: Secret) -> AsyncIterator[Admin]:
     """Yield the line to an Envoy. Raises Refused when its credentials are not in the environment."""
@@ -129,6 +140,7 @@ async def opened(connection: EnvoyConnection, secret: Secret) -> AsyncIterator[A
                 way_out="set it and start the server again",
             )
         headers["authorization"] = f"Bearer {token}"
+    httpx = await asyncio.to_thread(_httpx)
     timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
     # A proxy of the environment, or a redirect, would lead the orders somewhere else.
     async with httpx.AsyncClient(
