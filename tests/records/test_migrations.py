@@ -96,6 +96,16 @@ def test_our_revisions_give_the_tables_the_rooms_define(store: Store):
         assert draft.difference(tx.connection).as_diffs() == []
 
 
+def test_the_newest_revision_is_known_by_its_file(store: Store):
+    """The name of the newest file is the one head, so that a start of a database there loads no toolkit."""
+    store.create()
+    newest = migrations._newest()
+    assert migrations.revisions().get_heads() == [newest]
+    with store.read() as connection:
+        assert migrations._is_at(connection, newest)
+        assert not migrations._is_at(connection, "0000")
+
+
 def test_tables_nobody_numbered_are_refused(folder: Path, store: Store):
     """Tables without a revision are of no released version: nothing is guessed, nothing is changed."""
     store.create()  # while there are no revisions, the tables are made as they are

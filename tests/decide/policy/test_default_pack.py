@@ -27,6 +27,7 @@ from airboss.decide.policy import (
     rule_on,
     test,
 )
+from airboss.decide.policy.packs import SHIPPED_NAME, profile_bytes
 
 EXAMPLE = parse((Path(__file__).parent / "example.yaml").read_bytes(), "policy.yaml")
 SHIPPED = {profile: profile_pack(profile) for profile in PROFILES}
@@ -57,6 +58,13 @@ def test_every_shipped_rule_is_shown_both_ways(profile: str, engine: InlineEngin
     """A shipped pack has, for each rule, a case that fires and one that does not."""
     [report] = test([("pack.yaml", SHIPPED[profile].data)], engine=engine)
     assert report.unproven == ()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_start_knows_the_shipped_pack_by_its_bytes_alone(profile: str) -> None:
+    """Each file holds one pack, of the one name, byte for byte: so a start compares bytes and reads no YAML."""
+    assert SHIPPED[profile].data == profile_bytes(profile)
+    assert SHIPPED[profile].name == SHIPPED_NAME
 
 
 def test_every_shipped_file_is_a_profile() -> None:

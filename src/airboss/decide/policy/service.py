@@ -16,7 +16,7 @@ from airboss.decide.policy import repo
 from airboss.decide.policy.engine import EngineFailed, PolicyEngine, rule_on
 from airboss.decide.policy.explanation import Explanation, explain, to_clear, without_engine
 from airboss.decide.policy.model import Bundle, Decision, Pack, Point, Ruling, Tier, read_ruling, ruling_json
-from airboss.decide.policy.packs import default_pack, parse, profile_of, profile_pack, read_pack
+from airboss.decide.policy.packs import SHIPPED_NAME, parse, profile_bytes, profile_of, profile_pack, read_pack
 from airboss.decide.policy.repo import StoredDecision, StoredPack
 from airboss.decide.policy.trial import refusal, try_pack
 from airboss.decide.policy.vocabulary import SCHEMA, masked_input
@@ -105,11 +105,13 @@ class Policies:
         once at start.
         """
         with self._store.read() as connection:
-            held = repo.packs(connection, active=None, name=default_pack().name)
+            held = repo.packs(connection, active=None, name=SHIPPED_NAME)
         last = held[-1] if held else None
         profile = DEFAULT_PROFILE if last is None else profile_of(last.source)
         if profile is None or (last is not None and not last.active):
             return None
+        if last is not None and last.data == profile_bytes(profile):
+            return None  # as in nearly every start, and told without reading the file's YAML
         shipped = profile_pack(profile)
         if last is not None and last.digest == shipped.digest:
             return None
@@ -117,7 +119,7 @@ class Policies:
 
     def profile(self, connection: Connection) -> str | None:
         """Return the shipped profile in force; None when people's own pack, or none, stands in its place. One query."""
-        held = repo.packs(connection, name=default_pack().name)
+        held = repo.packs(connection, name=SHIPPED_NAME)
         return profile_of(held[0].source) if held else None
 
     def choose_profile(self, name: str, *, actor: Actor, dry_run: bool = False) -> ProfileMove:

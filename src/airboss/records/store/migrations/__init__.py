@@ -28,7 +28,9 @@ def upgrade(connection: Connection) -> None:
     Raises Refused: `database-newer` for a database that a newer version of Airboss has already changed,
     `database-unversioned` for one whose tables nobody numbered.
     """
-    # Imported here because the toolkit takes a tenth of a second to load, and only a starting server needs it.
+    if _is_at(connection, _newest()):
+        return
+    # Imported here because the toolkit takes a tenth of a second to load, and only a database that lacks something needs it.
     from alembic.config import Config  # noqa: PLC0415
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
 
@@ -56,6 +58,18 @@ def upgrade(connection: Connection) -> None:
     with EnvironmentContext(Config(), script, fn=lambda at, _: script._upgrade_revs("head", at)) as environment:  # noqa: SLF001 - as Alembic's own command does
         environment.configure(connection=connection, target_metadata=metadata)
         environment.run_migrations()
+
+
+def _newest() -> str | None:
+    """Return the newest revision of this version, which its file's name begins with."""
+    return max((path.name.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*_*.py")), default=None)
+
+
+def _is_at(connection: Connection, revision: str | None) -> bool:
+    """Return whether the database says that it is at this one revision."""
+    if revision is None or not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all() == [revision]
 
 
 def current(connection: Connection) -> tuple[str, ...]:
