@@ -19,6 +19,7 @@ from airboss.kernel.clock import to_micros
 from airboss.testing.telemetry import ListedExposures
 from airboss.watch.slo import RULES_30D, Answer, Indicator, IndicatorKind, Objective, Objectives, Slo
 from airboss.watch.telemetry import (
+    NUM_BINS,
     BucketRow,
     BucketStore,
     Flush,
@@ -35,9 +36,12 @@ WINDOWS = tuple(window for rule in RULES_30D for window in (rule.long, rule.shor
 
 
 def filled(store: BucketStore, now_us: int) -> None:
-    """Write what a receiver would have left: buckets of ten seconds for 90 minutes, of five minutes for three days."""
+    """Write what a receiver would have left: buckets of ten seconds with their durations for six
+    hours (a server keeps them for two days), of five minutes without for three days."""
+    hist = np.zeros(NUM_BINS, np.int64)
+    hist[120:140] = 50
     source = store.begin("sole", now_us - 73 * 3_600_000_000)
-    fine_us = now_us - 5_400_000_000
+    fine_us = now_us - 21_600_000_000
     for number in range(SERVICES):
         series = Series(service=f"shop-{number}", environment="production")
         starts = [
@@ -46,7 +50,13 @@ def filled(store: BucketStore, now_us: int) -> None:
         ]
         rows = [
             BucketRow(
-                series=series, width_us=width, start_us=at, requests=width // 10_000, bad=1, newest_us=at + width - 1
+                series=series,
+                width_us=width,
+                start_us=at,
+                requests=width // 10_000,
+                bad=1,
+                newest_us=at + width - 1,
+                detail=hist if width == _PLAIN_US else None,
             )
             for at, width in starts
         ]

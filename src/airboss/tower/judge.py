@@ -195,7 +195,7 @@ class Judge:
     def _data(self, gate: Gate, unit: Unit, since: datetime, now: datetime) -> Answer:
         newest = self._telemetry.freshness(unit.service, unit.environment, now=now)
         window = max(min(now - since, DATA_WINDOW * 20), timedelta(seconds=1))
-        (counts,) = self._telemetry.window_counts(unit.service, unit.environment, [window], at=now)
+        (counts,) = self._telemetry.window_counts(unit.service, unit.environment, [window], at=now, durations=False)
         return gates.data_answer(gate, newest=newest, events=counts.total, now=now)
 
     def _burn(self, gate: Gate, unit: Unit, exposed: timedelta, now: datetime) -> Answer:

@@ -213,6 +213,27 @@ def test_a_store_that_cannot_be_written_seals_nothing(line: Line) -> None:
     assert [block.canary.requests for block in line.blocks(after=since)] == [1, 0, 0, 0]
 
 
+def test_windows_asked_together_say_what_each_says_alone(line: Line, clock: ManualClock) -> None:
+    """Any windows in any order, twice the same, and without durations: the sums of each are its own."""
+    for number in range(90):
+        line.send(Span(end=clock.now() - timedelta(seconds=1), bad=number % 3 == 0))
+        line.run(1)
+    windows = [timedelta(seconds=seconds) for seconds in (60, 20, 3600, 20, 10)]
+    together = line.reader.window_counts("checkout", "production", windows, at=clock.now())
+    quick = line.reader.window_counts("checkout", "production", windows, at=clock.now(), durations=False)
+    for window, found, counts in zip(windows, together, quick, strict=True):
+        (alone,) = line.reader.window_counts("checkout", "production", [window], at=clock.now())
+        said = (found.window, found.start, found.total, found.bad, found.observed)
+        assert said == (alone.window, alone.start, alone.total, alone.bad, alone.observed)
+        assert said == (counts.window, counts.start, counts.total, counts.bad, counts.observed)
+        assert found.hist is not None
+        assert alone.hist is not None
+        assert (found.hist == alone.hist).all()
+        assert found.hist.sum() == found.total
+        assert counts.hist is None
+    assert together[2].total == 90
+
+
 def test_windows_without_a_receiver_are_not_observed(line: Line) -> None:
     """Zero requests in a window nobody watched is told from zero requests that were watched."""
     hour, short = line.reader.window_counts(

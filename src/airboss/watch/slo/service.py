@@ -7,7 +7,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from airboss.kernel.errors import Unavailable
-from airboss.watch.slo.model import FAST, Answer, BudgetStatus, BudgetUse, BurnAnswer, BurnRule, Indicator, Slo
+from airboss.watch.slo.model import (
+    FAST,
+    Answer,
+    BudgetStatus,
+    BudgetUse,
+    BurnAnswer,
+    BurnRule,
+    Indicator,
+    IndicatorKind,
+    Slo,
+)
 from airboss.watch.slo.rules import budget, budget_use, check_rule, judge_burn
 from airboss.watch.telemetry import TelemetryReader
 
@@ -23,7 +33,9 @@ class Objectives:
     def budgets(self, slo: Slo, indicator: Indicator, environment: str, *, now: datetime) -> list[BudgetStatus]:
         """Return the budget of each objective. Raises Unavailable when the store does not answer."""
         where = indicator.environment or environment
-        (counts,) = self._telemetry.window_counts(indicator.service, where, [slo.window], at=now)
+        (counts,) = self._telemetry.window_counts(
+            indicator.service, where, [slo.window], at=now, durations=_needs(indicator)
+        )
         return [budget(slo, objective, indicator, counts) for objective in slo.objectives]
 
     def use(
@@ -37,8 +49,12 @@ class Objectives:
         during = []
         for start, end in spans:
             length = max(end - start, timedelta(microseconds=1))
-            during += self._telemetry.window_counts(indicator.service, where, [length], at=end)
-        (period,) = self._telemetry.window_counts(indicator.service, where, [slo.window], at=until)
+            during += self._telemetry.window_counts(
+                indicator.service, where, [length], at=end, durations=_needs(indicator)
+            )
+        (period,) = self._telemetry.window_counts(
+            indicator.service, where, [slo.window], at=until, durations=_needs(indicator)
+        )
         return budget_use(slo, slo.strictest, indicator, during=during, period=period)
 
     def burn(
@@ -77,9 +93,10 @@ class Objectives:
         windows = sorted({window for rule in rules for window in (rule.long, rule.short)})
         try:
             newest = self._telemetry.freshness(indicator.service, where, now=now)
-            counted = dict(
-                zip(windows, self._telemetry.window_counts(indicator.service, where, windows, at=now), strict=True)
+            found = self._telemetry.window_counts(
+                indicator.service, where, windows, at=now, durations=_needs(indicator)
             )
+            counted = dict(zip(windows, found, strict=True))
         except Unavailable as fault:
             return [_unknown(slo, rule, f"{slo.name} cannot be judged: {fault.detail}.") for rule in rules]
         return [
@@ -96,6 +113,11 @@ class Objectives:
             )
             for rule in rules
         ]
+
+
+def _needs(indicator: Indicator) -> bool:
+    """Return whether events are told good from bad by how long they took."""
+    return indicator.kind is not IndicatorKind.STATUS
 
 
 def _unknown(slo: Slo, rule: BurnRule, sentence: str) -> BurnAnswer:

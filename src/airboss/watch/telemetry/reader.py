@@ -113,36 +113,47 @@ class TelemetryReader:
         )
 
     def window_counts(
-        self, service: str, environment: str, windows: Sequence[timedelta], *, at: datetime
+        self,
+        service: str,
+        environment: str,
+        windows: Sequence[timedelta],
+        *,
+        at: datetime,
+        durations: bool = True,
     ) -> list[WindowCounts]:
         """Return sums over the windows that end at `at`, of buckets that start in (at − window, at], in the given order.
 
         The newest buckets are not sealed yet and may still grow. Time in which no ingester lived is not in `observed`.
+        Without `durations` every `hist` is None: a day of histograms takes a hundred times as long to read as its counts.
         """
         name = Series(service=service, environment=environment)
         end_us = to_micros(at) + 1
         fine_since_us = to_micros(at - self._settings.fine_kept)
         boots = self._store.boots(min((end_us - window // _US for window in windows), default=end_us))
-        counted = []
-        for window in windows:
+        counted: dict[timedelta, WindowCounts] = {}
+        until_us, total, bad = end_us, 0, 0
+        hist: Ints | None = np.zeros(NUM_BINS, np.int64) if durations else None
+        # From the shortest on, each adds only what it has beyond the one before: no bucket is read twice.
+        for window in sorted(set(windows)):
             start_us = end_us - window // _US
-            total, bad = self._store.sums(name, start_us, end_us)
-            hist = None
-            if start_us > fine_since_us:
-                hist = self._store.details(name, start_us, end_us)
-                hist = np.zeros(NUM_BINS, np.int64) if hist is None else hist
-            counted.append(
-                WindowCounts(
-                    window=window,
-                    start=from_micros(start_us - 1),
-                    end=at,
-                    total=total,
-                    bad=bad,
-                    hist=hist,
-                    observed=timedelta(microseconds=alive_us(boots, start_us - 1, end_us - 1)),
-                )
+            more, worse = self._store.sums(name, start_us, until_us)
+            total, bad = total + more, bad + worse
+            if start_us <= fine_since_us:
+                hist = None
+            if hist is not None:
+                beyond = self._store.details(name, start_us, until_us)
+                hist = hist if beyond is None else hist + beyond
+            until_us = start_us
+            counted[window] = WindowCounts(
+                window=window,
+                start=from_micros(start_us - 1),
+                end=at,
+                total=total,
+                bad=bad,
+                hist=hist,
+                observed=timedelta(microseconds=alive_us(boots, start_us - 1, end_us - 1)),
             )
-        return counted
+        return [counted[window] for window in windows]
 
     def arm_counts(self, change_id: str, service: str, environment: str) -> dict[Arm, tuple[int, int]]:
         """Return by arm the (requests, bad ones) of a change that are kept, over all its attempts and steps."""

@@ -50,6 +50,20 @@ class SqlBucketStore:
     def __init__(self, engine: sa.Engine, *, plain_width_us: int) -> None:
         self._engine = engine
         self._plain_width_us = plain_width_us
+        # Asked several times in each look of the tower, so built once.
+        named, since = bucket.c.series == sa.bindparam("name"), bucket.c.start_us >= sa.bindparam("from_us")
+        counted = bucket.c.width_us.in_([plain_width_us, ROLLUP_US])
+        before = bucket.c.start_us < sa.bindparam("to_us")
+        self._sums = sa.select(sa.func.sum(bucket.c.requests), sa.func.sum(bucket.c.bad)).where(
+            named, counted, since, before
+        )
+        self._newest = sa.select(sa.func.max(bucket.c.newest_us)).where(named, counted, since)
+        self._details = sa.select(detail.c.data).where(
+            detail.c.series == sa.bindparam("name"),
+            detail.c.width_us == plain_width_us,
+            detail.c.start_us >= sa.bindparam("from_us"),
+            detail.c.start_us < sa.bindparam("to_us"),
+        )
         self._written: set[int] = set()
 
     # -- writing
@@ -229,35 +243,22 @@ class SqlBucketStore:
         return [(row["source"], _bucket_row(row, by_id[row["series"]])) for row in rows]
 
     def sums(self, name: Series, start_us: int, end_us: int) -> tuple[int, int]:
-        query = sa.select(sa.func.sum(bucket.c.requests), sa.func.sum(bucket.c.bad)).where(
-            bucket.c.series == series_id(name),
-            bucket.c.width_us.in_([self._plain_width_us, ROLLUP_US]),
-            bucket.c.start_us >= start_us,
-            bucket.c.start_us < end_us,
-        )
         with self._read() as connection:
-            requests, bad = connection.execute(query).one()
+            requests, bad = connection.execute(
+                self._sums, {"name": series_id(name), "from_us": start_us, "to_us": end_us}
+            ).one()
         return int(requests or 0), int(bad or 0)
 
     def details(self, name: Series, start_us: int, end_us: int) -> Ints | None:
-        query = sa.select(detail.c.data).where(
-            detail.c.series == series_id(name),
-            detail.c.width_us == self._plain_width_us,
-            detail.c.start_us >= start_us,
-            detail.c.start_us < end_us,
-        )
         with self._read() as connection:
-            found = connection.scalars(query).all()
+            found = connection.scalars(
+                self._details, {"name": series_id(name), "from_us": start_us, "to_us": end_us}
+            ).all()
         return unpack(b"".join(found), NUM_BINS) if found else None
 
     def newest(self, name: Series, since_us: int) -> int | None:
-        query = sa.select(sa.func.max(bucket.c.newest_us)).where(
-            bucket.c.series == series_id(name),
-            bucket.c.width_us.in_([self._plain_width_us, ROLLUP_US]),
-            bucket.c.start_us >= since_us,
-        )
         with self._read() as connection:
-            found: int | None = connection.scalar(query)
+            found: int | None = connection.scalar(self._newest, {"name": series_id(name), "from_us": since_us})
         return found
 
     def series_of(self, change_id: str) -> Sequence[Series]:
