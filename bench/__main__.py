@@ -1,6 +1,6 @@
 """Measures, and prints one table: what, ours, the peer, their ratio, the goal, and whether it is reached.
 
-    python -m bench [--only NAME]... [--quick | --full] [--json FILE]
+    python -m bench [--only NAME]... [--quick | --full] [--json FILE] [--page docs/benchmarks.md]
 
 Ratios of one run mean something on any machine, times only on this one. The whole run takes under ten minutes on two
 cores, `--quick` about one; `--full` more than ten.
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.subjects import SUBJECTS, measured
-from bench.table import Effort, Row, as_json, printed
+from bench.table import Effort, Row, as_json, between_marks, printed
 
 
 def machine() -> dict[str, object]:
@@ -38,11 +38,14 @@ def machine() -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    told = "\n".join(f"{name}: {what}" for name, what in SUBJECTS.items())
-    parser.add_argument("--only", action="append", choices=SUBJECTS, metavar="NAME", help=f"may be repeated:\n{told}")
+    subjects = "\n".join(f"{name}: {what}" for name, what in SUBJECTS.items())
+    parser.add_argument(
+        "--only", action="append", choices=SUBJECTS, metavar="NAME", help=f"may be repeated:\n{subjects}"
+    )
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that all of it runs, proves little")
     parser.add_argument("--full", action="store_true", help="the long runs as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the same rows there")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table between the two marks of this page")
     chosen = parser.parse_args()
     effort = Effort(quick=chosen.quick, full=chosen.full)
     about, rows, faults = machine(), list[Row](), 0
@@ -59,10 +62,13 @@ def main() -> int:
         rows += found
         print(f"{subject}: {took:.0f} s", file=sys.stderr)
     about["load_after"] = round(os.getloadavg()[0], 2)
-    print(" · ".join(f"{name} {value}" for name, value in about.items()))
+    told = " · ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items())
+    print(told)
     print(printed(rows))
     if chosen.json is not None:
         chosen.json.write_text(as_json(rows, about))
+    if chosen.page is not None:
+        chosen.page.write_text(between_marks(chosen.page.read_text(), f"{told}\n\n{printed(rows)}"))
     return 1 if faults else 0
 
 

@@ -96,8 +96,8 @@ spec:
       - environment: production
         target: {{flag: {{name: {flag}, old: "off", new: "on"}}}}
         steps:
-          - {{expose: 1%, bake: {{least: 10m, most: 120m}}}}
-          - {{expose: 100%, bake: {{least: 10m, most: 120m}}}}
+          - {{expose: 10%, bake: {{least: 10m, most: 24h}}}}
+          - {{expose: 100%, bake: {{least: 10m, most: 24h}}}}
     allowance: 0.5%
     verification: {{least: 5s}}
     on_error: {{hold: 3600s, then: rollback}}

@@ -120,3 +120,15 @@ def printed(rows: Sequence[Row]) -> str:
 
 def as_json(rows: Sequence[Row], about: Mapping[str, object]) -> str:
     return json.dumps({**about, "rows": [asdict(row) for row in rows]}, ensure_ascii=False, indent=1)
+
+
+MARKS = ("<!-- figures: written by python -m bench --page -->", "<!-- end of figures -->")
+
+
+def between_marks(page: str, text: str) -> str:
+    """Return a page with its text between the two marks replaced. Raises ValueError for a page without them."""
+    before, first, rest = page.partition(MARKS[0])
+    _, second, after = rest.partition(MARKS[1])
+    if not first or not second:
+        raise ValueError(f"the page lacks one of its marks: {' … '.join(MARKS)}")
+    return f"{before}{first}\n\n{text}\n\n{second}{after}"
