@@ -14,7 +14,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from airboss.watch.analysis import histogram, mixture, simulate
-from airboss.watch.analysis.calibrate import clopper_pearson, detection, false_alarms
+from airboss.watch.analysis.calibrate import detection, false_alarms
+from airboss.watch.analysis.rows import clopper_pearson
 from bench.table import Effort, Row
 
 ALPHA = 0.01
@@ -166,8 +167,7 @@ def rows(effort: Effort) -> Iterator[Row]:
 def accepted(effort: Effort) -> Iterator[Row]:
     """Yield the goals that have no peer: false alarms in every world we claim, and the delay beside what information allows."""
     runs, looks = effort.of(500, quick=100, full=2_000), effort.of(250, quick=60, full=400)
-    rng = np.random.default_rng(SEED)
-    claimed = [row for row in false_alarms(rng, runs, looks, ALPHA) if row["claimed"]]
+    claimed = [row for row in false_alarms(SEED, runs, looks, ALPHA) if row["claimed"]]
     worst = max(claimed, key=lambda row: float(row["rate"]))  # type: ignore[arg-type]
     yield Row(
         what=f"false alarms in {len(claimed)} harmless worlds (iid, common shocks, pod noise, sticky users), the worst of them",
@@ -178,17 +178,17 @@ def accepted(effort: Effort) -> Iterator[Row]:
         "`airboss analysis calibrate --full`; the worst is between "
         f"{worst['low']:.2%} and {worst['high']:.2%} at 99 %, and no world's lower limit may lie above the goal",
     )
-    goals = {"errors .1 → .5 %, 10:90": 1.5, "errors 1 → 2 %, 10:90": 1.7, "durations 1.1× slower, 10:90": 1.9}
-    for row in detection(rng, effort.of(800, quick=160, full=2_000), ALPHA):
-        goal = goals.get(str(row["world"]))
-        if goal is not None:
-            times = float(row["times_bound"])  # type: ignore[arg-type]
-            yield Row(
-                what=f"mean requests to detection, {row['world']}",
-                ours=f"{row['mean_canary_units']:,.0f}",
-                peer=f"information bound: {row['bound']:,.0f}",
-                ratio=f"{times:.2f}× the bound",
-                goal=f"≤ {goal:g}× the bound",
-                reached=times <= goal,
-                note=f"{row['runs']:,} runs, {row['detected']:.0%} found",
-            )
+    goals = {"errors 0.1 → 0.5 %, 10:90": 1.5, "errors 1 → 2 %, 10:90": 1.7, "durations 1.1× slower, 10:90": 1.9}
+    found = {str(row["world"]): row for row in detection(SEED, effort.of(800, quick=160, full=2_000), ALPHA)}
+    for world, goal in goals.items():
+        row = found[world]  # one that was renamed must not lose its goal in silence
+        times = float(row["times_bound"])  # type: ignore[arg-type]
+        yield Row(
+            what=f"mean requests to detection, {world}",
+            ours=f"{row['mean_canary_units']:,.0f}",
+            peer=f"information bound: {row['bound']:,.0f}",
+            ratio=f"{times:.2f}× the bound",
+            goal=f"≤ {goal:g}× the bound",
+            reached=times <= goal,
+            note=f"{row['runs']:,} runs, {row['detected']:.0%} found",
+        )
