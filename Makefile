@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Much of the suite waits for real processes: one worker more than the two cores it is meant for.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 .PHONY: help demo demo-release test test-all check format docs bench screenshots browser requirements clean
 .DEFAULT_GOAL := help

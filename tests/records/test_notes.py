@@ -48,6 +48,13 @@ def test_our_note_has_the_public_form(signer: Signer, clock: ManualClock):
     assert opened.at == clock.now()
 
 
+def test_a_signature_that_is_not_even_ascii_is_refused(signer: Signer, clock: ManualClock):
+    """A line break turned into a letter joins two lines, dash and all: a note that cannot be read, and no other fault."""
+    first, _, second = signer.sign("airboss/log_test\n7\nA=\n", at=clock.now()).rstrip(b"\n").rpartition(b"\n")
+    with pytest.raises(BadNote, match="cannot be read"):
+        open_note(first + b"*" + second + b"\n", [signer.key])
+
+
 @given(st.data())
 def test_a_changed_byte_is_refused(data: st.DataObject):
     """Whatever byte of a note is changed, it no longer opens, or opens to the very same text."""

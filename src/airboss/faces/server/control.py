@@ -231,7 +231,7 @@ def _tell_of_the_clock(house: House) -> None:
     """Warn of a clock that was set back. The server starts all the same: people must be able to take changes back."""
     agrees, sentence = clock_agrees(house)
     if not agrees:
-        log.warning("the clock of this machine %s; until then times in the record stand still or go back", sentence)
+        log.warning("the clock of this machine %s", sentence)
 
 
 def _listen_for_telemetry(settings: Settings, clock: Clock) -> socket.socket:

@@ -202,7 +202,7 @@ def split_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
         name, _, data = rest.partition(" ")
         try:
             raw = base64.b64decode(data, validate=True)
-        except binascii.Error as fault:
+        except ValueError as fault:  # not base64, or not even ASCII
             raise BadNote("a signature line cannot be read") from fault
         if dash != "—" or not _NAME.fullmatch(name) or len(raw) < 5:
             raise BadNote("a signature line cannot be read")
