@@ -233,6 +233,10 @@ def test_people_are_managed_by_who_may(world: World) -> None:
     assert 'value="new-x"' in again.text
     assert root.post("/people/new-x/role", data={"role": "engineer"}).status_code == 303
     assert root.post("/people/new-x/role", data={"role": "king"}).status_code == 422
+    narrowed = {"role": "engineer", "teams": ["payments"]}
+    assert root.post("/api/v1/people/new-x/role", json=narrowed).status_code == 204
+    assert root.post("/people/new-x/role", data={"role": "engineer"}).status_code == 303
+    assert "for what payments own" in own.get("/people").text
     assert root.post("/people/new-x/disable").status_code == 303
     assert "Disabled" in root.get("/people").text
     assert root.post("/people/new-x/enable").status_code == 303

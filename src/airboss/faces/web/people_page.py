@@ -203,6 +203,7 @@ def _person(one: View, groups: Mapping[str, list[str]], *, manages: bool, me: st
         "handle": handle,
         "name": one["name"],
         "role": one["role"],
+        "reach": ", ".join(one["teams"]),
         "groups": groups.get(handle, []),
         "state": state,
         "signs_in": "password" if one["has_password"] else "link only",
