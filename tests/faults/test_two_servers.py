@@ -18,14 +18,6 @@ from airboss.demo.caller import Away, Refused
 GOES_ON_S = 15.0
 EVERYTHING = [("flag.exposed", 10), ("flag.exposed", 100), ("flag.finished", None)]
 """What a flag is made to do by a ramp that completes, each once."""
-PLACES = (
-    "tower.after_claim",
-    "tower.before_decide",
-    "store.before_commit",
-    "tower.before_effect",
-    "tower.after_effect",
-    "tower.after_effect_recorded",
-)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,3 +93,18 @@ def become(desk: Desk) -> Callable[[str], None]:
         WAY._api = Api(reach, transport=Turning(desk))
 
     return be
+
+
+@pytest.fixture
+def record(desk: Desk, tmp_path: Path) -> Path:
+    """A copy of a data folder with a signed record in it."""
+    desk.proposed()
+    desk.house.store.sequence()
+    desk.house.checkpoints.write_now()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    source, target = sqlite3.connect(tmp_path / "data" / "airboss.db"), sqlite3.connect(copy / "airboss.db")
+    source.backup(target)
+    source.close()
+    target.close()
+    return copy

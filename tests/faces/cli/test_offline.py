@@ -6,8 +6,6 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import pytest
-
 from airboss.faces.cli.commands.local import with_change
 from airboss.faces.cli.exit_codes import Exit
 from airboss.sdk.ids import decode
@@ -65,21 +63,6 @@ def test_a_test_that_fails_says_what_it_expected(airboss, tmp_path):
     ran = airboss("policy", "test", str(wrong))
     assert ran.code == Exit.FAULT
     assert "expected block" in ran.out
-
-
-@pytest.fixture
-def record(desk, tmp_path) -> Path:
-    """A data folder with a signed record in it."""
-    desk.proposed()
-    desk.house.store.sequence()
-    desk.house.checkpoints.write_now()
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    source, target = sqlite3.connect(tmp_path / "data" / "airboss.db"), sqlite3.connect(copy / "airboss.db")
-    source.backup(target)
-    source.close()
-    target.close()
-    return copy
 
 
 def test_a_whole_record_verifies(airboss, record, become):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faces.api.desk import Desk
 
 from airboss.faces.cli.exit_codes import Exit
 
@@ -40,21 +39,6 @@ TAMPERINGS = {
     ),
     "state row altered": ("state-wrong", ["UPDATE change SET phase = 'approved'"]),
 }
-
-
-@pytest.fixture
-def record(desk: Desk, tmp_path: Path) -> Path:
-    """A copy of a data folder with a signed record in it."""
-    desk.proposed()
-    desk.house.store.sequence()
-    desk.house.checkpoints.write_now()
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    source, target = sqlite3.connect(tmp_path / "data" / "airboss.db"), sqlite3.connect(copy / "airboss.db")
-    source.backup(target)
-    source.close()
-    target.close()
-    return copy
 
 
 def _tamper(record: Path, statements: list[str]) -> None:
