@@ -109,7 +109,8 @@ class Desk:
                     step.also(tx, change)
             if not keep:
                 due = None if step.look_in_s is None else scene.now + timedelta(seconds=step.look_in_s)
-                claims.release(tx, held, now=scene.now, due_at=due, sentence=step.sentence)
+                urgent = change.phase is Phase.ROLLING_BACK
+                claims.release(tx, held, now=scene.now, due_at=due, sentence=step.sentence, urgent=urgent)
         failpoints.reach("tower.after_decide")
         return change
 

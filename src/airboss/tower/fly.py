@@ -291,7 +291,7 @@ class Flight:
             also=also if intents or facts or moved or judged.new is not None else None,
             taken=scene.commands if taken is None else taken,
         )
-        await asyncio.to_thread(self._desk.settle, held, scene, step, keep=bool(intents))
+        change = await asyncio.to_thread(self._desk.settle, held, scene, step, keep=bool(intents))
         if not intents:
             return
         await asyncio.gather(*(self._carry_out(scene, plan, held, intent) for intent in intents))
@@ -300,7 +300,8 @@ class Flight:
             now = self._desk.clock.now()
             due = now + timedelta(seconds=min(ruling.look_in_s, AGAIN_S))
             with self._desk.store.write() as tx:
-                claims.release(tx, held, now=now, due_at=due, sentence=ruling.sentence)
+                urgent = change.phase is Phase.ROLLING_BACK
+                claims.release(tx, held, now=now, due_at=due, sentence=ruling.sentence, urgent=urgent)
 
         await asyncio.to_thread(release)
 

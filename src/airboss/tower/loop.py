@@ -23,6 +23,8 @@ LEASE_S: Final = 12.0
 """With the next beat it ends well before the 15 s after which another server is to have gone on."""
 BATCH: Final = 50
 AT_ONCE: Final = 16
+URGENT_AT_ONCE: Final = 16
+"""Looks beside those, kept free for what is ordered or being taken back."""
 IDLE_S: Final = 0.2
 RETRY_S: Final = 2.0
 FORMAT: Final = 1
@@ -58,14 +60,23 @@ class Tower:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._poked.set)
 
-    def claim(self, limit: int = BATCH) -> list[Claim]:
-        """Take what is due. One short transaction, none when nothing is due."""
+    def claim(self, limit: int = BATCH, *, only_urgent: bool = False) -> list[Claim]:
+        """Take what is due, what is urgent before the rest. One short transaction, none when nothing is due."""
         now = self._clock.now()
         with self._store.read() as connection:
-            if not claims.any_due(connection, now, shared=self._store.now(connection), format_=FORMAT):
+            shared = self._store.now(connection)
+            if not claims.any_due(connection, now, shared=shared, format_=FORMAT, only_urgent=only_urgent):
                 return []
         with self._store.write() as tx:
-            return claims.claim(tx, owner=self._owner, now=now, lease_s=LEASE_S, limit=limit, format_=FORMAT)
+            return claims.claim(
+                tx,
+                owner=self._owner,
+                now=now,
+                lease_s=LEASE_S,
+                limit=limit,
+                format_=FORMAT,
+                only_urgent=only_urgent,
+            )
 
     async def look_at(self, held: Claim) -> None:
         """Look at one claimed change. Whatever goes wrong, the loop goes on and the change is looked at again."""
@@ -102,25 +113,33 @@ class Tower:
         """Work until told to stop; looks under way are finished."""
         self._loop = asyncio.get_running_loop()
         under_way: set[asyncio.Task[None]] = set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            # What was looked at may be due again at once, as an order is once it was taken; and now there is room.
+            self._poked.set()
+
         while not stop.is_set():
-            if len(under_way) >= AT_ONCE:
-                # Claim no more than can be looked at now: a lease must not run down in a queue.
-                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                continue
+            # Claim no more than can be looked at now: a lease must not run down in a queue. What is to be taken back waits
+            # for nobody: neither for those that were due before it, nor for looks that wait for a slow target.
+            room, urgent_room = max(AT_ONCE - len(under_way), 0), AT_ONCE + URGENT_AT_ONCE - len(under_way)
             self._poked.clear()
-            try:
-                due = await asyncio.to_thread(self.claim, AT_ONCE - len(under_way))
-            except AirbossError as fault:
-                log.warning("nothing can be claimed: %s", fault)
-                due = []
+            due = await self._claimed(room or urgent_room, only_urgent=not room) if urgent_room else []
             for held in due:
                 task = asyncio.create_task(self.look_at(held))
                 under_way.add(task)
-                task.add_done_callback(under_way.discard)
+                task.add_done_callback(ended)
             if not due:
                 await self._rest(stop)
         if under_way:
             await asyncio.wait(under_way)
+
+    async def _claimed(self, limit: int, *, only_urgent: bool) -> list[Claim]:
+        try:
+            return await asyncio.to_thread(self.claim, limit, only_urgent=only_urgent)
+        except AirbossError as fault:
+            log.warning("nothing can be claimed: %s", fault)
+            return []
 
     async def _rest(self, stop: asyncio.Event) -> None:
         """Wait for a poke, the next beat or the end, whichever comes first."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, Table, Text
 
 from airboss.records.store import Instant, Tx, metadata, upsert
 
@@ -31,6 +31,8 @@ wake = Table(
     Column("needs_format", Integer, nullable=False),
     # What the last look would say to somebody who asks where the change is.
     Column("sentence", Text, nullable=False),
+    # Taken before everything else that is due: somebody ordered it taken back, or it is being taken back.
+    Column("urgent", Boolean, nullable=False, server_default=sa.text("false")),
     Index("ix_wake_due_at", "due_at"),
 )
 
@@ -49,27 +51,32 @@ class Claim:
 
 
 def poke(tx: Tx, change_id: str, at: datetime, *, fence: bool = False, needs_format: int = 1) -> None:
-    """Make a change due. With `fence`, also take it from whoever holds it: his writes will find themselves stale."""
+    """Make a change due. With `fence`, also take it from whoever holds it, and let it pass all others that are due: the
+    holder's writes will find themselves stale.
+    """
     again: dict[str, Any] = {
         "due_at": sa.case((wake.c.due_at < at, wake.c.due_at), else_=sa.literal(at, Instant)),
         "pokes": wake.c.pokes + 1,
     }
     if fence:
-        again |= {"fence": wake.c.fence + 1, "lease_until": None, "owner": None}
+        again |= {"fence": wake.c.fence + 1, "lease_until": None, "owner": None, "urgent": True}
     tx.execute(
         upsert(wake, tx.dialect)
-        .values(change_id=change_id, due_at=at, fence=1, pokes=1, needs_format=needs_format, sentence="")
+        .values(change_id=change_id, due_at=at, fence=1, pokes=1, needs_format=needs_format, sentence="", urgent=fence)
         .on_conflict_do_update(index_elements=[wake.c.change_id], set_=again)
     )
 
 
-def claim(tx: Tx, *, owner: str, now: datetime, lease_s: float, limit: int, format_: int) -> list[Claim]:
-    """Take the due changes nobody holds, oldest first, each with a higher fence than before. One statement.
+def claim(
+    tx: Tx, *, owner: str, now: datetime, lease_s: float, limit: int, format_: int, only_urgent: bool = False
+) -> list[Claim]:
+    """Take the due changes nobody holds, urgent ones first, then the oldest, each with a higher fence than before.
 
-    `now` is the caller's time; leases are measured by the one all servers share.
+    `now` is the caller's time; leases are measured by the one all servers share. One statement.
     """
     shared = tx.now()
-    due = sa.select(wake.c.change_id).where(_due(now, shared, format_)).order_by(wake.c.due_at).limit(limit)
+    due = sa.select(wake.c.change_id).where(_due(now, shared, format_, only_urgent=only_urgent))
+    due = due.order_by(wake.c.urgent.desc(), wake.c.due_at).limit(limit)
     if tx.dialect == "postgresql":
         due = due.with_for_update(skip_locked=True)
     # Worked out once, before any row is written: the planner might else ask it again for each row, past the limit.
@@ -84,7 +91,9 @@ def claim(tx: Tx, *, owner: str, now: datetime, lease_s: float, limit: int, form
     return [Claim(change_id=r.change_id, fence=r.fence, pokes=r.pokes, lease_until=now + lease) for r in rows]
 
 
-def release(tx: Tx, held: Claim, *, now: datetime, due_at: datetime | None, sentence: str) -> None:
+def release(
+    tx: Tx, held: Claim, *, now: datetime, due_at: datetime | None, sentence: str, urgent: bool = False
+) -> None:
     """Give a claim back and say when to look again (None: only when poked). A poke meanwhile means at once.
 
     `sentence` is what the look would tell somebody who asks. The row stays for good: its fence must never start over.
@@ -96,6 +105,7 @@ def release(tx: Tx, held: Claim, *, now: datetime, due_at: datetime | None, sent
             lease_until=None,
             owner=None,
             sentence=sentence,
+            urgent=urgent,
             due_at=_next(held, now, due_at or NEVER),
         )
     )
@@ -129,9 +139,11 @@ def lag(connection: Connection, now: datetime) -> float:
     return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
 
 
-def any_due(connection: Connection, now: datetime, *, shared: datetime, format_: int) -> bool:
+def any_due(
+    connection: Connection, now: datetime, *, shared: datetime, format_: int, only_urgent: bool = False
+) -> bool:
     """Return whether a claim would find anything: an idle server writes nothing. `shared` is the time of leases."""
-    due = sa.select(wake.c.change_id).where(_due(now, shared, format_)).limit(1)
+    due = sa.select(wake.c.change_id).where(_due(now, shared, format_, only_urgent=only_urgent)).limit(1)
     return connection.execute(due).first() is not None
 
 
@@ -148,9 +160,10 @@ def _next(held: Claim, now: datetime, due_at: datetime) -> sa.Case[datetime]:
     return sa.case((wake.c.pokes == held.pokes, sa.literal(due_at, Instant)), else_=sa.literal(now, Instant))
 
 
-def _due(now: datetime, shared: datetime, format_: int) -> sa.ColumnElement[bool]:
-    return sa.and_(
+def _due(now: datetime, shared: datetime, format_: int, *, only_urgent: bool) -> sa.ColumnElement[bool]:
+    due = sa.and_(
         wake.c.due_at <= now,
         sa.or_(wake.c.lease_until.is_(None), wake.c.lease_until < shared),
         wake.c.needs_format <= format_,
     )
+    return sa.and_(due, wake.c.urgent) if only_urgent else due
