@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -27,9 +27,9 @@ from airboss.act.targets import (
     check_connection,
     read_connection,
 )
-from airboss.catalog import DEPENDENT_OWNERS, SERVICE_OWNERS, Catalog, Kinds
+from airboss.catalog import Catalog, Kinds
 from airboss.changes import TEMPLATE, Change, Changes, Inspector, Phase, row_digests
-from airboss.decide.approvals import Approvals, Subject
+from airboss.decide.approvals import Approvals, Asked, Subject
 from airboss.decide.calendar import WINDOW, Calendar
 from airboss.decide.evidence import Evidence
 from airboss.decide.policy import Policies, PolicyEngine, WorkerEngine, pack_digests
@@ -287,29 +287,26 @@ def build(  # noqa: PLR0915 - one place, one line a room
     calendar = Calendar(catalog)
     kinds = Kinds([*catalog.kinds(), flag_kind(flags), policies.kind(), changes.kind()])
 
-    def eligible(connection: Connection, group: str, services: frozenset[str]) -> frozenset[str]:
-        if group == SERVICE_OWNERS:
-            named = catalog.owners(connection, services)
-        elif group == DEPENDENT_OWNERS:
-            elsewhere = {one.name for one in catalog.dependants_elsewhere(connection, services)}
-            named = catalog.owners(connection, elsewhere)
-        else:
-            named = catalog.members(connection, group)
-        return named & identity.persons.active(connection)
+    def eligible(connection: Connection, asked: Collection[Asked]) -> Mapping[Asked, frozenset[str]]:
+        active = identity.persons.active(connection)
+        return {one: named & active for one, named in catalog.seated(connection, asked).items()}
 
     def backup_of(connection: Connection, group: str) -> str | None:
         found = catalog.group(connection, group)
         return None if found is None else found.backup
 
-    def subject(connection: Connection, change_id: str) -> Subject | None:
-        found = next(iter(changes.read_many(connection, [change_id])), None)
-        if found is None or found.digest is None:
-            return None
-        sections = {str(name): digest for name, digest in found.section_digests().items()}
-        awaiting = found.phase is Phase.AWAITING_APPROVAL
-        return Subject(
-            change=found.id, sections=sections, digest=found.digest, awaiting=awaiting, content=found.spec or b""
-        )
+    def subjects(connection: Connection, wanted: Collection[str]) -> Mapping[str, Subject]:
+        return {
+            found.id: Subject(
+                change=found.id,
+                sections={str(name): digest for name, digest in found.section_digests().items()},
+                digest=found.digest,
+                awaiting=found.phase is Phase.AWAITING_APPROVAL,
+                content=found.spec or b"",
+            )
+            for found in changes.read_many(connection, wanted)
+            if found.digest is not None
+        }
 
     approvals = Approvals(
         store,
@@ -317,7 +314,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         clock=clock,
         ids=ids,
         eligible=eligible,
-        subjects=subject,
+        subjects=subjects,
         on_vote=wake,
         backup_of=backup_of,
     )

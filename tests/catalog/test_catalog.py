@@ -58,7 +58,9 @@ def test_the_examples_on_an_empty_store(desk):
         catalog: Catalog = desk.catalog
         service = catalog.service(connection, "checkout")
         assert (service.owner, service.tier, service.telemetry_name) == ("payments", "critical", "checkout")
-        assert catalog.owners(connection, ["checkout", "nowhere"]) == {"dev-a", "dev-b"}
+        owners = ("service-owners", frozenset({"checkout", "nowhere"}))
+        asked = {owners: {"dev-a", "dev-b"}, ("sre", frozenset()): {"sre-a", "sre-b"}, ("nobody", frozenset()): set()}
+        assert catalog.seated(connection, asked) == asked
         assert catalog.members(connection, "sre") == {"sre-a", "sre-b"}
         assert catalog.members(connection, "payments") == {"dev-a", "dev-b"}
         assert catalog.members(connection, "payments-leads") == {"dev-a"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 from sqlalchemy import Connection as Database
@@ -51,8 +51,11 @@ OWN: Final = (
 
 SERVICE_OWNERS: Final = "service-owners"
 DEPENDENT_OWNERS: Final = "dependent-owners"
-"""The group of whoever owns the services of a change; resolved by `Catalog.owners`."""
+"""The group of whoever owns the services of a change, or what depends on them; resolved by `Catalog.seated`."""
 LEADS: Final = "-leads"
+
+Asked: TypeAlias = tuple[str, frozenset[str]]
+"""A group, and the services that say who is in `SERVICE_OWNERS` and `DEPENDENT_OWNERS`."""
 
 
 class Catalog:
@@ -224,9 +227,7 @@ class Catalog:
 
     def dependants_elsewhere(self, connection: Database, names: Collection[str]) -> list[Service]:
         """Return the services of other teams that say they depend on some of `names`. One query."""
-        every = self.services(connection)
-        teams = {one.owner for one in every if one.name in names}
-        return [one for one in every if one.owner not in teams and set(names) & set(one.depends_on)]
+        return _elsewhere(self.services(connection), names)
 
     def environments(self, connection: Database) -> list[Environment]:
         """Return the environments, the one nearest to users last. One query."""
@@ -263,26 +264,42 @@ class Catalog:
 
         A group of that name goes before a team, a team before another team's leads. One query.
         """
-        found = repo.found(connection, ["Group", "Team"], {name, name.removesuffix(LEADS)})
-        by_name = {(stored.kind, stored.name): stored for stored in found}
-        if stored := by_name.get(("Group", name)):
-            return rules.group(stored)
-        if stored := by_name.get(("Team", name)):
-            return Group(name=name, members=rules.team(stored).members, backup=None)
-        if name.endswith(LEADS) and (stored := by_name.get(("Team", name.removesuffix(LEADS)))):
-            return Group(name=name, members=rules.team(stored).leads, backup=None)
-        return None
+        return _group(name, _by_name(repo.found(connection, ["Group", "Team"], {name, name.removesuffix(LEADS)})))
 
     def members(self, connection: Database, group: str) -> frozenset[str]:
         """Return the handles of a group, a team or `<team>-leads`; none for an unknown one. One query."""
         found = self.group(connection, group)
         return frozenset() if found is None else found.members
 
-    def owners(self, connection: Database, services: Collection[str]) -> frozenset[str]:
-        """Return the handles of the members of the teams that own some services. Two queries."""
-        teams = {service.owner for service in self.services(connection, services)}
-        found = repo.found(connection, ["Team"], teams)
-        return frozenset[str]().union(*(rules.team(stored).members for stored in found))
+    def seated(self, connection: Database, asked: Collection[Asked]) -> dict[Asked, frozenset[str]]:
+        """Return by what is asked who may sit there: a group as `members` has it, or the owners of the services beside it.
+
+        `SERVICE_OWNERS` are the members of the teams that own those services, `DEPENDENT_OWNERS` those of other teams whose
+        services depend on them. Two queries, however much is asked.
+        """
+        named = {group for group, _ in asked}
+        near = frozenset[str]().union(*(services for group, services in asked if group == SERVICE_OWNERS))
+        services: list[Service] = []
+        if DEPENDENT_OWNERS in named or near:
+            services = self.services(connection, None if DEPENDENT_OWNERS in named else near)
+        names = {*named, *(name.removesuffix(LEADS) for name in named), *(service.owner for service in services)}
+        known = _by_name(repo.found(connection, ["Group", "Team"], names))
+
+        def owners(of: Collection[Service]) -> frozenset[str]:
+            teams = (known.get(("Team", service.owner)) for service in of)
+            return frozenset[str]().union(*(rules.team(team).members for team in teams if team is not None))
+
+        found = {}
+        for group, given in asked:
+            if group == SERVICE_OWNERS:
+                members = owners([service for service in services if service.name in given])
+            elif group == DEPENDENT_OWNERS:
+                members = owners(_elsewhere(services, given))
+            else:
+                stored = _group(group, known)
+                members = frozenset() if stored is None else stored.members
+            found[group, given] = members
+        return found
 
     @staticmethod
     def seats(known: Collection[tuple[str, str]]) -> frozenset[str]:
@@ -323,3 +340,24 @@ class Catalog:
     # -- proof ---------------------------------------------------------------------------------------------------
 
     row_digests = staticmethod(repo.row_digests)
+
+
+def _by_name(found: Sequence[Stored]) -> dict[tuple[str, str], Stored]:
+    return {(stored.kind, stored.name): stored for stored in found}
+
+
+def _group(name: str, known: Mapping[tuple[str, str], Stored]) -> Group | None:
+    """Return a group of that name, else a team as one, else another team's leads."""
+    if stored := known.get(("Group", name)):
+        return rules.group(stored)
+    if stored := known.get(("Team", name)):
+        return Group(name=name, members=rules.team(stored).members, backup=None)
+    if name.endswith(LEADS) and (stored := known.get(("Team", name.removesuffix(LEADS)))):
+        return Group(name=name, members=rules.team(stored).leads, backup=None)
+    return None
+
+
+def _elsewhere(services: Collection[Service], names: Collection[str]) -> list[Service]:
+    """Return the services of other teams that say they depend on some of `names`."""
+    teams = {one.owner for one in services if one.name in names}
+    return [one for one in services if one.owner not in teams and set(names) & set(one.depends_on)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -83,10 +84,18 @@ class Standings:
     def budgets(
         self, slos: Sequence[catalog.Slo], environment: str, at: datetime
     ) -> Mapping[str, Mapping[str, Any]] | None:
-        """Return by objective what policy may read of it and how old that is; without those that cannot be known."""
-        found: dict[str, Mapping[str, Any]] = {}
+        """Return by objective what policy may read of it and how old that is; without those that cannot be known.
+
+        One query, and some of telemetry for each. Raises NotFound, or Invalid for what cannot be read.
+        """
         with self._store.read() as connection:
-            pairs = [self._resolved(connection, one.name) for one in slos]
+            indicators = self._indicators(connection)
+        return self._known_of([_pair(one, indicators) for one in slos], environment, at)
+
+    def _known_of(
+        self, pairs: Sequence[tuple[Slo, Indicator]], environment: str, at: datetime
+    ) -> dict[str, Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
         for slo, indicator in pairs:
             known = self._known(slo, indicator, environment, at)
             if known is not None:
@@ -115,7 +124,7 @@ class Standings:
 
     def view(self, connection: Connection, change: Change, at: datetime) -> list[dict[str, Any]]:
         """Return the objectives at stake in a change, how each burns over every pair of windows, and what it lost while
-        the change was out. Three queries, and some twenty an objective.
+        the change was out. One query for each service, two more, and telemetry's for each objective.
         """
         if change.spec is None:
             return []
@@ -123,23 +132,30 @@ class Standings:
         environment = given.environments[-1]
         slos = [slo for name in given.services for slo in self._catalog.slos_of(connection, name)]
         spans = _out(exposures_of(connection, change.id), environment, at)
+        indicators = self._indicators(connection)
+        pairs: dict[str, tuple[Slo, Indicator]] = {}
+        for slo in slos:
+            with suppress(AirbossError):  # one that cannot be read is shown as not known, and hides no other
+                pairs[slo.name] = _pair(slo, indicators)
         try:
-            known = self.budgets(slos, environment, at) or {}
+            known = self._known_of(list(pairs.values()), environment, at)
         except AirbossError:
             known = {}
         return [
             {
                 **_shown(slo, known.get(slo.name)),
-                "windows": self._windows(connection, slo.name, environment, at),
-                "during": self._during(connection, change.id, slo.name, environment, spans),
+                "windows": self._windows(pairs.get(slo.name), environment, at),
+                "during": self._during(change.id, pairs.get(slo.name), environment, spans),
             }
             for slo in slos
         ]
 
-    def _windows(self, connection: Connection, name: str, environment: str, at: datetime) -> list[dict[str, Any]]:
+    def _windows(self, pair: tuple[Slo, Indicator] | None, environment: str, at: datetime) -> list[dict[str, Any]]:
         """Return the alerts of an objective: each pair of windows with its bound; none where nothing can be said."""
+        if pair is None:
+            return []
+        slo, indicator = pair
         try:
-            slo, indicator = self._resolved(connection, name)
             rules = [rule for rule in rules_for(slo.window) if can_fail(rule, slo.strictest)]
             answers = self._objectives.burns(slo, indicator, environment, now=at, rules=rules, max_age=FRESH)
         except AirbossError:
@@ -160,13 +176,13 @@ class Standings:
         ]
 
     def _during(
-        self, connection: Connection, change_id: str, name: str, environment: str, spans: Sequence[Span]
+        self, change_id: str, pair: tuple[Slo, Indicator] | None, environment: str, spans: Sequence[Span]
     ) -> dict[str, Any] | None:
         """Return what an objective lost while a change was out, None before that and where nothing can be said."""
-        if not spans:
+        if not spans or pair is None:
             return None
+        slo, indicator = pair
         try:
-            slo, indicator = self._resolved(connection, name)
             use = self._objectives.use(slo, indicator, environment, spans)
             where = indicator.environment or environment
             arms = self._telemetry.arm_counts(change_id, indicator.service, where)
@@ -189,13 +205,17 @@ class Standings:
         stored = self._catalog.slo(connection, name)
         if stored is None:
             raise NotFound(f"there is no objective {name}", code="slo-not-found", way_out="apply it first")
-        slo = parse_slo(stored.content)
-        indicators: dict[str, Indicator] = {}
-        if slo.indicator_ref is not None:
-            kept = self._catalog.sli(connection, slo.indicator_ref)
-            if kept is not None:
-                indicators[kept.name] = parse_sli(kept.content)
-        return slo, resolve(slo, indicators)
+        return _pair(stored, self._indicators(connection))
+
+    def _indicators(self, connection: Connection) -> Mapping[str, catalog.Sli]:
+        return {one.name: one for one in self._catalog.slis(connection)}
+
+
+def _pair(stored: catalog.Slo, indicators: Mapping[str, catalog.Sli]) -> tuple[Slo, Indicator]:
+    """Return an objective and what it measures. Raises NotFound, or Invalid for what cannot be read."""
+    slo = parse_slo(stored.content)
+    kept = None if slo.indicator_ref is None else indicators.get(slo.indicator_ref)
+    return slo, resolve(slo, {} if kept is None else {kept.name: parse_sli(kept.content)})
 
 
 def _shown(slo: catalog.Slo, known: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Planner:
     def forecast(self, plan: Plan) -> list[Forecast]:
         """Return what each judged step needs, at the traffic of the last minutes."""
         forecasts = []
+        counted = {place: self._recent(*place) for place in {(unit.service, unit.environment) for unit in plan.units}}
         for index, step in enumerate(plan.steps):
             if not isinstance(step, Expose) or not 0 < step.percent < 100:
                 continue
@@ -96,7 +97,7 @@ class Planner:
             if not metrics:
                 continue
             unit = plan.unit(step.unit)
-            recent = self._recent(unit.service, unit.environment)
+            recent = counted[unit.service, unit.environment]
             context = gates.context_of(plan, index, step)
             traffic = None if recent is None else Traffic(per_s=recent.total / recent.observed.total_seconds())
             base = recent.bad / recent.total if recent is not None and recent.total else None

@@ -45,15 +45,21 @@ class Desk:
     )
     told: list = field(default_factory=list)
 
-    def subjects(self, _connection, change):
-        if change not in self.sections:
-            return None
-        sections = self.sections[change]
-        return Subject(change=change, sections=sections, digest=digest(sections), awaiting=self.awaiting)
+    def subjects(self, _connection, changes):
+        return {
+            change: Subject(
+                change=change,
+                sections=self.sections[change],
+                digest=digest(self.sections[change]),
+                awaiting=self.awaiting,
+            )
+            for change in changes
+            if change in self.sections
+        }
 
-    def eligible(self, _connection, group, services):
-        assert services == {"checkout"}
-        return self.groups.get(group, frozenset())
+    def eligible(self, _connection, asked):
+        assert all(services == {"checkout"} for _, services in asked)
+        return {(group, services): self.groups.get(group, frozenset()) for group, services in asked}
 
     def backup_of(self, _connection, group):
         return "leads" if group == "sre" else None

@@ -15,7 +15,7 @@ from airboss.changes import Create
 from airboss.decide.evidence import Record
 from airboss.faces.web.plots import times
 
-QUERIES_MOST = 250
+QUERIES_MOST = 70
 LONG = RISING.replace("most: 120s", "most: 3600s")
 
 

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
+from tests.faces.web.queries import queries
 from tests.faces.web.stories import flags
 from tests.faces.web.test_site import Client, client
 from tests.tower.world import World, quick_folder, ramp
 
 from airboss.faces.reads.controls import controls_of
 from airboss.faces.reads.on_call import burning_of
+from airboss.people.access import Role
+from airboss.people.identity import AddPerson
 from airboss.records.audit import verify_pack
 
 WINDOW = """
@@ -48,16 +50,8 @@ def ramped(world: World) -> str:
 def asked(own: Client, path: str) -> int:
     """Return how many queries a page costs."""
     assert own.get(path).status_code == 200  # the first visit of a session is noted, which costs some
-    seen: list[str] = []
-
-    def note(_connection, _cursor, statement, *_: object) -> None:  # type: ignore[no-untyped-def]
-        seen.append(statement)
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
+    with queries() as seen:
         assert own.get(path).status_code == 200
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
     return len(seen)
 
 
@@ -331,3 +325,27 @@ def test_controls_say_what_no_fact_shows() -> None:
     assert shown["Who approved it: dev-a, dev-b"] == [1, 2]
     no = fact(3, "vote.cast", "dev-c", verdict="reject")
     assert not any("Who approved it" in line["sentence"] for line in controls_of([asked_, no])[0]["shows"])
+
+
+def test_pages_cost_the_same_however_much_stands_on_them(world: World, ramped: str) -> None:
+    """Two more changes wait, two more move and somebody came: not one query more for inbox, on-call, people, or a change."""
+    own = client(world)
+    world.apply(flags(*(f"cost.of-{number}" for number in range(6))))
+
+    def propose(number: int, users: int) -> str:
+        return world.propose(ramp(flag=f"cost.of-{number}", users=users, title=f"Number {number}"))
+
+    first, _ = propose(0, 60), propose(1, 5)
+    world.run(4)
+    paths = {"/inbox": 12, "/on-call": 42, "/people": 15, f"/changes/{first}": 70}
+    before = {path: asked(own, path) for path in paths}
+    for number in (2, 3, 4, 5):
+        propose(number, 60 if number < 4 else 5)
+    world.run(4)
+    world.house.identity.persons.add(AddPerson(handle="dev-z", role=Role.ENGINEER), world.people["root"])
+    shown = own.get("/inbox").text
+    assert all(f"Number {number}" in shown for number in (0, 2, 3))
+    shown = own.get("/on-call").text
+    assert all(f"Number {number}" in shown for number in (1, 4, 5))
+    assert {path: asked(own, path) for path in paths} == before
+    assert before == {path: min(before[path], most) for path, most in paths.items()}

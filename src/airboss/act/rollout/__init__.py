@@ -9,7 +9,16 @@ from airboss.act.rollout.compile import compile_plan
 from airboss.act.rollout.model import Answer, Hold, Ruling, Run, Seen, Want, read_run
 from airboss.act.rollout.obligations import unmet
 from airboss.act.rollout.plan import Ask, Expose, Gate, Plan, Step, Unit, read_plan
-from airboss.act.rollout.repo import ExposureRow, Judgement, effects_of, exposures_of, judged_since, judgement_of
+from airboss.act.rollout.repo import (
+    ExposureRow,
+    Judgement,
+    effects_of,
+    exposures_of,
+    judged_since,
+    judgement_of,
+    judgements_of,
+    standing_of,
+)
 from airboss.act.rollout.service import LEGAL, BlockedVersion, Order, Rollouts, action_of, possible_orders
 
 __all__ = [
@@ -38,11 +47,13 @@ __all__ = [
     "exposures_of",
     "judged_since",
     "judgement_of",
+    "judgements_of",
     "lag",
     "poke",
     "possible_orders",
     "read_plan",
     "read_run",
     "sentences",
+    "standing_of",
     "unmet",
 ]

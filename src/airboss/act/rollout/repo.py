@@ -7,7 +7,7 @@ transaction of the facts they belong to. When to look again is kept in `claims`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -135,8 +135,16 @@ def judgement_of(connection: Connection, change_id: str, attempt: int, unit: str
             judgement.c.change_id == change_id, judgement.c.attempt == attempt, judgement.c.unit == unit
         )
     ).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _judgement(row)
+
+
+def judgements_of(connection: Connection, changes: Collection[str]) -> dict[tuple[str, int, str], Judgement]:
+    """Return the latest analyses of some changes by (change, attempt, unit). One query."""
+    rows = connection.execute(sa.select(judgement).where(judgement.c.change_id.in_(changes)))
+    return {(row.change_id, row.attempt, row.unit): _judgement(row) for row in rows}
+
+
+def _judgement(row: sa.Row[Any]) -> Judgement:
     return Judgement(
         unit=row.unit,
         step=row.step,
@@ -316,6 +324,16 @@ def exposures_of(connection: Connection, change_id: str) -> list[ExposureRow]:
     """Return every exposure of a change, oldest first."""
     rows = connection.execute(sa.select(exposure).where(exposure.c.change_id == change_id).order_by(exposure.c.from_at))
     return [ExposureRow(**{name: getattr(row, name) for name in ExposureRow.__dataclass_fields__}) for row in rows]
+
+
+def standing_of(connection: Connection, changes: Collection[str]) -> dict[str, list[ExposureRow]]:
+    """Return by change the exposures that stand now, oldest first; changes without any are left out. One query."""
+    query = sa.select(exposure).where(exposure.c.change_id.in_(changes), exposure.c.to_at.is_(None))
+    found: dict[str, list[ExposureRow]] = {}
+    for row in connection.execute(query.order_by(exposure.c.from_at)):
+        one = ExposureRow(**{name: getattr(row, name) for name in ExposureRow.__dataclass_fields__})
+        found.setdefault(row.change_id, []).append(one)
+    return found
 
 
 # -- blocked versions -------------------------------------------------------------------------------------------------

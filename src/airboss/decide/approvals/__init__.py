@@ -26,7 +26,7 @@ from airboss.decide.approvals.model import (
     any_of,
 )
 from airboss.decide.approvals.needs import asks_no_more, choices_of, unite
-from airboss.decide.approvals.ports import BackupOf, Eligible, Need, OnVote, Subject, Subjects
+from airboss.decide.approvals.ports import Asked, BackupOf, Eligible, Need, OnVote, Subject, Subjects
 from airboss.decide.approvals.rules import tally
 from airboss.decide.approvals.service import Approvals
 
@@ -37,6 +37,7 @@ __all__ = [
     "ROUND_LASTS",
     "Approval",
     "Approvals",
+    "Asked",
     "BackupOf",
     "CastVote",
     "Choice",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -25,15 +25,19 @@ class Subject:
 
 
 class Subjects(Protocol):
-    """Finds a change; None when there is none."""
+    """Finds changes by ID; those there are none of, and drafts, are left out. One query, however many."""
 
-    def __call__(self, connection: Connection, change: str, /) -> Subject | None: ...
+    def __call__(self, connection: Connection, changes: Collection[str], /) -> Mapping[str, Subject]: ...
+
+
+Asked: TypeAlias = tuple[str, frozenset[str]]
+"""A group, and the services that say who is in groups such as service-owners."""
 
 
 class Eligible(Protocol):
-    """Gives the handles of a group's members who can sign in; `services` resolves groups such as service-owners."""
+    """Gives by what is asked the handles of the members who can sign in. A fixed number of queries, however many."""
 
-    def __call__(self, connection: Connection, group: str, services: frozenset[str], /) -> frozenset[str]: ...
+    def __call__(self, connection: Connection, asked: Collection[Asked], /) -> Mapping[Asked, frozenset[str]]: ...
 
 
 class BackupOf(Protocol):

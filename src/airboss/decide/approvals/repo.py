@@ -168,20 +168,20 @@ def votes_of(connection: Connection, chains: Collection[str]) -> dict[str, list[
     return found
 
 
-def look_of(connection: Connection, change: str, person_id: str) -> Look | None:
-    """Return somebody's last look at a change. One query."""
-    key = (look_table.c.change == change) & (look_table.c.person_id == person_id)
-    row = connection.execute(sa.select(look_table).where(key)).one_or_none()
-    if row is None:
-        return None
-    return Look(
-        digest=row.digest,
-        content=row.content,
-        at=row.at,
-        before_digest=row.before_digest,
-        before_content=row.before_content,
-        before_at=row.before_at,
-    )
+def looks_of(connection: Connection, changes: Collection[str], person_id: str) -> dict[str, Look]:
+    """Return by change somebody's last look at it. One query."""
+    query = sa.select(look_table).where(look_table.c.change.in_(changes), look_table.c.person_id == person_id)
+    return {
+        row.change: Look(
+            digest=row.digest,
+            content=row.content,
+            at=row.at,
+            before_digest=row.before_digest,
+            before_content=row.before_content,
+            before_at=row.before_at,
+        )
+        for row in connection.execute(query)
+    }
 
 
 def save_look(tx: Tx, change: str, person_id: str, look: Look) -> None:

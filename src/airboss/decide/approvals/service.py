@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -24,7 +24,7 @@ from airboss.decide.approvals.model import (
     Verdict,
     Vote,
 )
-from airboss.decide.approvals.ports import BackupOf, Eligible, OnVote, Subject, Subjects
+from airboss.decide.approvals.ports import Asked, BackupOf, Eligible, OnVote, Subject, Subjects
 from airboss.decide.approvals.repo import StoredRound, StoredVote
 from airboss.kernel.canonical import Json
 from airboss.kernel.clock import Clock, rfc3339
@@ -234,73 +234,70 @@ class Approvals:
         """
         require(actor, Action.CHANGE_READ)
         with self._store.write() as tx:
-            subject = self._subjects(tx.connection, change)
+            subject = self._subject(tx.connection, change)
             if subject is None:
                 raise NotFound(f"there is no submitted change {change}", code="change-not-found")
             self._remember(tx, subject, actor)
 
     def last_look(self, connection: Connection, change: str, actor: Actor) -> Look | None:
         """Return what an actor saw of a change when they last looked, or None. One query."""
-        return repo.look_of(connection, change, actor.id)
+        return repo.looks_of(connection, [change], actor.id).get(change)
+
+    def last_looks(self, connection: Connection, changes: Collection[str], actor: Actor) -> dict[str, Look]:
+        """Return by change what an actor saw of it when they last looked; those never looked at are left out. One query."""
+        return repo.looks_of(connection, changes, actor.id)
 
     # -- views -----------------------------------------------------------------------------------------------------
 
     def of(self, connection: Connection, change: str, actor: Actor) -> Approval | None:
         """Return the newest round of a change with its votes and their comments, or None.
 
-        Four queries, and one for each group asked. Raises Forbidden.
+        Seven queries. Raises Forbidden.
         """
         require(actor, Action.CHANGE_READ)
         earlier = repo.rounds_of(connection, change)
-        subject = self._subjects(connection, change)
+        subject = self._subject(connection, change)
         if not earlier or subject is None:
             return None
-        count = self._count(connection, earlier[-1], subject)
-        texts = self._journal.texts(connection, [stored.vote.comment for stored in count.votes if stored.vote.comment])
-        votes = tuple(replace(stored.vote, comment=texts.get(stored.vote.comment or "")) for stored in count.votes)
-        return Approval(
-            round=count.stored.round,
-            votes=votes,
-            standing=count.standing,
-            closed_at=count.stored.closed_at,
-            closed_as=count.stored.closed_as,
-        )
+        return self._told(connection, [self._count(connection, earlier[-1], subject)])[0]
 
     def inbox(self, connection: Connection, handle: str) -> list[Approval]:
-        """Return the open rounds that somebody's approval would bring forward, oldest first, without comments.
-
-        Queries as `waiting`.
-        """
+        """Return the open rounds that somebody's approval would bring forward, oldest first. Queries as `waiting`."""
         return [one for one in self.waiting(connection) if handle in one.standing.may]
 
     def waiting(self, connection: Connection) -> list[Approval]:
-        """Return the open rounds of changes that wait for people, oldest first, without comments.
-
-        Two queries, one for each open round, one for each group asked by it.
-        """
-        waiting = []
-        stored_rounds = repo.open_rounds(connection, limit=INBOX_MOST)
-        votes = repo.votes_of(connection, [stored.chain for stored in stored_rounds])
-        for stored in stored_rounds:
-            subject = self._subjects(connection, stored.round.change)
-            if subject is None or not subject.awaiting:
-                continue
-            count = self._count(connection, stored, subject, votes[stored.chain])
-            waiting.append(
-                Approval(
-                    round=stored.round,
-                    votes=tuple(replace(cast.vote, comment=None) for cast in count.votes),
-                    standing=count.standing,
-                    closed_at=None,
-                    closed_as=None,
-                )
-            )
-        return waiting
+        """Return the open rounds of changes that wait for people, oldest first. Seven queries, however many there are."""
+        found = repo.open_rounds(connection, limit=INBOX_MOST)
+        subjects = self._subjects(connection, [stored.round.change for stored in found]) if found else {}
+        awaiting = [
+            (stored, subject)
+            for stored in found
+            if (subject := subjects.get(stored.round.change)) is not None and subject.awaiting
+        ]
+        return self._told(connection, self._counted(connection, awaiting))
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _subject(self, connection: Connection, change: str) -> Subject | None:
+        return self._subjects(connection, [change]).get(change)
+
+    def _told(self, connection: Connection, counts: Sequence[_Count]) -> list[Approval]:
+        """Return rounds as they are shown, the votes with their comments. One query."""
+        votes = [stored.vote for count in counts for stored in count.votes]
+        texts = self._journal.texts(connection, [vote.comment for vote in votes if vote.comment])
+        return [
+            Approval(
+                round=count.stored.round,
+                votes=tuple(replace(cast.vote, comment=texts.get(cast.vote.comment or "")) for cast in count.votes),
+                standing=count.standing,
+                closed_at=count.stored.closed_at,
+                closed_as=count.stored.closed_as,
+            )
+            for count in counts
+        ]
+
     def _remember(self, tx: Tx, subject: Subject, actor: Actor) -> None:
-        last = repo.look_of(tx.connection, subject.change, actor.id)
+        last = self.last_look(tx.connection, subject.change, actor)
         look = Look(digest=subject.digest, content=subject.content, at=self._clock.now())
         if last is not None and last.digest == subject.digest:
             look = replace(last, at=look.at)
@@ -310,7 +307,7 @@ class Approvals:
 
     def _count_for(self, tx: Tx, command: CastVote, actor: Actor) -> _Count:
         """Return the count a vote falls into. Raises as `vote` does."""
-        subject = self._subjects(tx.connection, command.change)
+        subject = self._subject(tx.connection, command.change)
         if subject is None:
             raise NotFound(f"there is no change {command.change}", code="change-not-found")
         count = self._count_open(tx.connection, command.change, subject)
@@ -344,21 +341,30 @@ class Approvals:
 
     def _count_open(self, connection: Connection, change: str, subject: Subject | None = None) -> _Count | None:
         stored = next((one for one in reversed(repo.rounds_of(connection, change)) if one.closed_at is None), None)
-        subject = subject or self._subjects(connection, change)
+        subject = subject or self._subject(connection, change)
         return None if stored is None or subject is None else self._count(connection, stored, subject)
 
-    def _count(
+    def _count(self, connection: Connection, stored: StoredRound, subject: Subject) -> _Count:
+        return self._counted(connection, [(stored, subject)])[0]
+
+    def _counted(self, connection: Connection, found: Sequence[tuple[StoredRound, Subject]]) -> list[_Count]:
+        """Count rounds: one query for their votes, and those of `Eligible` for all together."""
+        votes = repo.votes_of(connection, [stored.chain for stored, _ in found])
+        asked = {(group, stored.round.services) for stored, _ in found for group in stored.round.groups}
+        eligible = self._eligible(connection, asked) if asked else {}
+        return [self._counted_one(stored, subject, votes[stored.chain], eligible) for stored, subject in found]
+
+    def _counted_one(
         self,
-        connection: Connection,
         stored: StoredRound,
         subject: Subject,
-        votes: Sequence[StoredVote] | None = None,
+        votes: Sequence[StoredVote],
+        members: Mapping[Asked, frozenset[str]],
     ) -> _Count:
-        found = repo.votes_of(connection, [stored.chain])[stored.chain] if votes is None else votes
         # A later round of the chain does not tell how an earlier one stood.
-        cast = tuple(one for one in found if stored.closed_at is None or one.vote.at <= stored.closed_at)
+        cast = tuple(one for one in votes if stored.closed_at is None or one.vote.at <= stored.closed_at)
         asked = stored.round
-        eligible = {group: self._eligible(connection, group, asked.services) for group in asked.groups}
+        eligible = {group: members[group, asked.services] for group in asked.groups}
         standing = rules.tally(
             asked,
             [one.vote for one in cast],

@@ -174,6 +174,15 @@ def decisions(
     return [_decision(row) for row in connection.execute(query)]
 
 
+def decisions_by_subject(connection: Connection, subjects: Collection[str]) -> dict[str, list[StoredDecision]]:
+    """Return by subject the decisions about it, oldest first. One query."""
+    query = sa.select(policy_decision).where(policy_decision.c.subject.in_(subjects))
+    found: dict[str, list[StoredDecision]] = {subject: [] for subject in subjects}
+    for row in connection.execute(query.order_by(policy_decision.c.at, policy_decision.c.id)):
+        found[row.subject].append(_decision(row))
+    return found
+
+
 def recent_decisions(connection: Connection, *, limit: int) -> list[StoredDecision]:
     """Return the newest decisions, newest first. One query."""
     query = sa.select(policy_decision).order_by(policy_decision.c.at.desc(), policy_decision.c.id.desc()).limit(limit)

@@ -349,6 +349,10 @@ class Policies:
         """Return the recorded decisions about a subject, oldest first. One query."""
         return repo.decisions(connection, subject=subject)
 
+    def decisions_of_each(self, connection: Connection, subjects: Collection[str]) -> dict[str, list[StoredDecision]]:
+        """Return by subject the recorded decisions about it, oldest first. One query."""
+        return repo.decisions_by_subject(connection, subjects)
+
     def outdated(self, connection: Connection, subject: str) -> bool:
         """Return whether other packs are in force than those the newest decision about a subject was made by.
 

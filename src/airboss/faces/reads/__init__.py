@@ -6,8 +6,9 @@ their handles. Nothing here changes anything.
 
 from airboss.faces.reads.approver import approver_view, conflicts
 from airboss.faces.reads.audit import audit_view
-from airboss.faces.reads.change import approval_view, change_view, summary
+from airboss.faces.reads.change import approval_view, change_view, flight_view, summary
 from airboss.faces.reads.course import Courses, canary_gates, course_view, replay_view
+from airboss.faces.reads.dossier import Dossier
 from airboss.faces.reads.evidence import evidence_archive, evidence_page, evidence_view
 from airboss.faces.reads.explanation import explanation_view
 from airboss.faces.reads.facts import fact_view, facts_shown, facts_view
@@ -27,6 +28,7 @@ from airboss.faces.reads.windows import calendar_view
 
 __all__ = [
     "Courses",
+    "Dossier",
     "Wanted",
     "approval_view",
     "approver_view",
@@ -52,6 +54,7 @@ __all__ = [
     "flag_state",
     "flag_view",
     "flags_view",
+    "flight_view",
     "forecast_view",
     "inbox_view",
     "on_call_view",

@@ -13,40 +13,40 @@ from airboss import changes as spec
 from airboss.bootstrap import House
 from airboss.catalog import Service
 from airboss.changes import STARTED, Change, Phase, Spec
+from airboss.decide.approvals import Look
 from airboss.decide.calendar import Closed
 from airboss.decide.policy import StoredDecision
-from airboss.faces.reads.change import approval_view, evidence_view, findings_view, summary, tier_of
+from airboss.faces.reads.change import approval_view, summary, tier_of
+from airboss.faces.reads.dossier import Dossier
 from airboss.kernel.clock import rfc3339
-from airboss.people.access import Actor
 
 ABOUT_TO_START: Final = frozenset({Phase.APPROVED, Phase.SCHEDULED})
 MOST_FIELDS: Final = 60
 """Differences told since the last look."""
 
 
-def approver_view(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any]:
+def approver_view(read: Dossier) -> dict[str, Any]:
     """Return everything somebody needs who has to say yes or no to a submitted change, as it is now.
 
     `seen` is the digest to vote on. `changed_since` is what is different from what this reader saw last, None at the
-    first look. Some twenty-five queries, and eight for each objective.
+    first look. Some twenty queries, those for the objectives, and of what other views of the dossier read, none again.
     """
+    house, connection, change, services = read.house, read.connection, read.change, read.services
     given = change.expanded()
-    decisions = house.policies.decisions_of(connection, change.id)
-    services = house.catalog.services(connection)
     return {
         "change": {**summary(change, ""), "why": given.why, "labels": list(given.labels), "links": dict(given.links)},
         "seen": change.digest,
-        "approval": approval_view(house, connection, change, actor),
-        "risk": _risk(decisions),
-        "objectives": house.objectives.view(connection, change, house.clock.now()),
-        "findings": findings_view(house, connection, change),
-        "evidence": evidence_view(house, connection, change),
+        "approval": approval_view(read),
+        "risk": _risk(read.decisions),
+        "objectives": read.objectives,
+        "findings": read.findings,
+        "evidence": read.evidence,
         "blast_radius": _reach(given, services),
         "way_back": _way_back(given),
         "conflicts": conflicts(house, connection, change, services),
         "cost": _cost(given),
         "calendar": _calendar(house, connection, given),
-        "changed_since": changed_since(house, connection, change, actor),
+        "changed_since": changed_since(change, house.approvals.last_look(connection, change.id, read.actor)),
     }
 
 
@@ -164,9 +164,8 @@ def _reached(names: Collection[str], edges: Mapping[str, Collection[str]]) -> se
 # -- since the last look -------------------------------------------------------------------------------------------
 
 
-def changed_since(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any] | None:
-    """Return what differs between the change and what the reader saw before; None before the first look. One query."""
-    look = house.approvals.last_look(connection, change.id, actor)
+def changed_since(change: Change, look: Look | None) -> dict[str, Any] | None:
+    """Return what differs between the change and what the reader saw at their last look; None before the first. Pure."""
     if look is None:
         return None
     before, at = (look.content, look.at) if look.digest != change.digest else (look.before_content, look.before_at)

@@ -6,12 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
-from airboss.act.rollout import action_of, possible_orders, sentences
-from airboss.bootstrap import House
+from airboss.act.rollout import action_of, possible_orders
 from airboss.changes import Change, Phase, Summary
+from airboss.decide.approvals import Approval
 from airboss.decide.policy import StoredDecision, Tier
+from airboss.faces.reads.dossier import Dossier
 from airboss.faces.reads.review import review_view
 from airboss.faces.reads.rollout import rollout_view
 from airboss.kernel.clock import rfc3339
@@ -20,35 +19,44 @@ from airboss.people.access import Action, Actor, Scope, may
 MOVING = frozenset({Phase.VALIDATING, Phase.ROLLING_OUT, Phase.VERIFYING, Phase.ROLLING_BACK})
 
 
-def change_view(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any]:
-    """Return everything one page says of a change but its facts. Some fifteen queries, whatever its size."""
-    spec = None if change.spec is None else change.expanded()
-    decisions = house.policies.decisions_of(connection, change.id)
+def change_view(read: Dossier) -> dict[str, Any]:
+    """Return everything one page says of a change but its facts. Some twenty queries, whatever its size, and the
+    telemetry's for each objective.
+    """
+    change, decisions = read.change, read.decisions
     newest = decisions[-1] if decisions else None
-    live = sentences(connection, [change.id]).get(change.id, "")
-    names = house.identity.persons.principals(connection, [change.requester, *change.authors])
-    review = house.reviews.of(connection, change.id, actor)
     return {
-        **summary(change, live),
-        "requester": names.get(change.requester, {}).get("name", change.requester),
-        "authors": [names.get(one, {}).get("name", one) for one in change.authors],
+        **flight_view(read),
+        "requester": read.names[change.requester],
+        "authors": [read.names[one] for one in change.authors],
         "digest": change.digest,
         "sections": {str(name): digest for name, digest in change.section_digests().items()},
-        "spec": None if spec is None else json.loads(change.spec or b"{}"),
         "document": json.loads(change.document),
-        "why": None if spec is None else spec.why,
-        "environments": [] if spec is None else list(spec.environments),
-        "owner": {"team": change.owner_team, "person": None if spec is None else spec.owner.person},
-        "findings": findings_view(house, connection, change),
+        "why": None if change.spec is None else change.expanded().why,
+        "findings": read.findings,
         "decision": None if newest is None else newest.body,
         "decisions": [_decision(one) for one in decisions],
         "tier": tier_of(decisions),
-        "approval": approval_view(house, connection, change, actor),
-        "evidence": evidence_view(house, connection, change),
-        "objectives": house.objectives.view(connection, change, house.clock.now()),
-        "rollout": rollout_view(house, connection, change),
-        "review": None if review is None else review_view(review),
-        "orders": _orders(change, actor),
+        "approval": approval_view(read),
+        "evidence": read.evidence,
+        "objectives": read.objectives,
+    }
+
+
+def flight_view(read: Dossier) -> dict[str, Any]:
+    """Return where a change is, how it goes on and goes back, and what the reader may order. Six queries, none for one of
+    those that were read together.
+    """
+    change = read.change
+    spec = None if change.spec is None else change.expanded()
+    return {
+        **summary(change, read.sentence),
+        "spec": None if spec is None else json.loads(change.spec or b"{}"),
+        "environments": [] if spec is None else list(spec.environments),
+        "owner": {"team": change.owner_team, "person": None if spec is None else spec.owner.person},
+        "rollout": rollout_view(read),
+        "review": None if read.review is None else review_view(read.review),
+        "orders": _orders(change, read.actor),
     }
 
 
@@ -74,11 +82,13 @@ def summary(change: Change | Summary, live: str) -> dict[str, Any]:
     }
 
 
-def approval_view(house: House, connection: Connection, change: Change, actor: Actor) -> dict[str, Any] | None:
-    """Return who is asked, who said what, and whether the reader may vote. Some six queries."""
-    found = house.approvals.of(connection, change.id, actor)
-    if found is None:
-        return None
+def approval_view(read: Dossier) -> dict[str, Any] | None:
+    """Return who is asked, who said what, and whether the reader may vote. Seven queries."""
+    return None if read.approval is None else approval_told(read.approval, read.change, read.actor)
+
+
+def approval_told(found: Approval, change: Change, actor: Actor) -> dict[str, Any]:
+    """Return a round of approval as `approval_view` does. Pure."""
     standing = found.standing
     return {
         "round": found.round.id,
@@ -116,35 +126,6 @@ def tier_of(decisions: Sequence[StoredDecision]) -> str | None:
 
 def _decision(one: StoredDecision) -> dict[str, Any]:
     return {"id": one.id, "point": one.point, "outcome": one.outcome, "at": rfc3339(one.at), "tier": one.body["tier"]}
-
-
-def evidence_view(house: House, connection: Connection, change: Change) -> list[dict[str, Any]]:
-    """Return what machines said about a change, newest first. One query."""
-    return [
-        {
-            "type": one.type,
-            "green": one.green,
-            "source": one.source,
-            "digest": one.digest,
-            "counts": one.counts,
-            "at": rfc3339(one.at),
-        }
-        for one in house.evidence.of(connection, change)
-    ]
-
-
-def findings_view(house: House, connection: Connection, change: Change) -> list[dict[str, Any]]:
-    """Return what the inspectors found at the last submit or edit. Two queries."""
-    told = [
-        fact
-        for fact in house.journal.of(connection, change.id)
-        if fact.type in ("change.submitted", "change.edited") and fact.body.get("findings") is not None
-    ]
-    if not told:
-        return []
-    found = told[-1].body["findings"]
-    texts = house.journal.texts(connection, {finding["message"] for finding in found})
-    return [{**finding, "message": texts.get(finding["message"], "")} for finding in found]
 
 
 def _orders(change: Change, actor: Actor) -> list[str]:

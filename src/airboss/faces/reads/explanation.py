@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from airboss.act.rollout import compile_plan, unmet
-from airboss.bootstrap import House
 from airboss.changes import Change
 from airboss.decide.policy import Explanation, Obligate, StoredDecision
 from airboss.faces.reads.change import approval_view
+from airboss.faces.reads.dossier import Dossier
 from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
-from airboss.people.access import Actor
 
 _WORSE: Final = {"block": 2, "pending": 1, "allow": 0}
 
 
-def explanation_view(
-    house: House, connection: Connection, change: Change, actor: Actor, *, decision: str | None = None
-) -> dict[str, Any]:
+def explanation_view(read: Dossier, *, decision: str | None = None) -> dict[str, Any]:
     """Return one decision about a change explained, by default the strictest of those made last.
 
     `rules` are all rules of the bundle of then, each `fired`, `quiet`, `error` or `not_asked` with the values it read;
     `stands` is what is in the way (deny, error, unclear, engine, evidence, approval, obligation), each with what would
-    clear it in words and as data. Some ten queries, and one judgement by the policy engine. Raises NotFound.
+    clear it in words and as data. Some twelve queries, and one judgement by the policy engine. Raises NotFound.
     """
-    made = house.policies.decisions_of(connection, change.id)
+    house, change, made = read.house, read.change, read.decisions
     found = _wanted(made, decision)
     if found is None:
         raise NotFound(
@@ -41,7 +36,7 @@ def explanation_view(
             else f"leave it out, or name one of: airboss policy explain {change.id} --json",
         )
     told = house.policies.explain(found.id)
-    in_force = house.policies.active_bundle(connection).digest
+    in_force = house.policies.active_bundle(read.connection).digest
     return {
         "change": change.id,
         "phase": str(change.phase),
@@ -59,7 +54,7 @@ def explanation_view(
         "obligations": found.body["obligations"],
         "schedule": found.body["schedule"],
         **_told(told),
-        "stands": [*_stands(house, connection, change, actor, told), *_disobeyed(change, told.ruling.obligations)],
+        "stands": [*_stands(read, told), *_disobeyed(change, told.ruling.obligations)],
         "decisions": [
             {"id": one.id, "point": one.point, "outcome": one.outcome, "at": rfc3339(one.at)} for one in made
         ],
@@ -78,12 +73,10 @@ def _told(told: Explanation) -> dict[str, Any]:
     return {"rules": plain["rules"], "notes": plain["notes"]}
 
 
-def _stands(
-    house: House, connection: Connection, change: Change, actor: Actor, told: Explanation
-) -> list[dict[str, Any]]:
+def _stands(read: Dossier, told: Explanation) -> list[dict[str, Any]]:
     """Return what stands in the way; where people are asked, with who of them may and what is still missing."""
     stands: list[dict[str, Any]] = told.as_json()["stands"]
-    approval = approval_view(house, connection, change, actor)
+    approval = approval_view(read)
     for one in stands:
         if one["kind"] == "approval" and approval is not None:
             one["round"] = {

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from airboss.bootstrap import House
 from airboss.changes import Phase
-from airboss.faces.reads.change import change_view
+from airboss.faces.reads.change import flight_view
+from airboss.faces.reads.dossier import Dossier
 from airboss.faces.reads.services import services_view
 from airboss.kernel.clock import parse_rfc3339
 from airboss.people.access import Actor
@@ -29,19 +30,17 @@ BURNING: Final = 1.0
 def on_call_view(house: House, connection: Connection, actor: Actor, now: datetime) -> dict[str, Any]:
     """Return what somebody on call needs at a glance: {now, position, moving, burning, lately, more}.
 
-    `moving` are the changes that are out or going back, whole as `change_view` has them, suspected ones first; `lately`
-    those that ended in the last day and can still be taken back; `burning` the objectives that spend more than they may or
-    have nothing left, each with its `suspects`. Costs two lists, `services_view`, and `change_view` for each change shown.
+    `moving` are the changes that are out or going back, as `flight_view` has them, suspected ones first; `lately` those
+    that ended in the last day and can still be taken back; `burning` the objectives that spend more than they may or have
+    nothing left, each with its `suspects`. Ten queries, however many changes there are, and those of `services_view`.
     """
     page = house.changes.list(actor=actor, phases=OUT, limit=MOST)
     done = house.changes.list(actor=actor, phases=[Phase.COMPLETED, Phase.REVIEWING], limit=MOST)
-    moving = [_whole(house, connection, one.id, actor) for one in page.items]
-    lately = [
-        found
-        for one in done.items
-        if one.ended_at is None or one.ended_at > now - LATELY
-        for found in [_whole(house, connection, one.id, actor)]
-    ]
+    ended = [one for one in done.items if one.ended_at is None or one.ended_at > now - LATELY]
+    whole = {one.id: one for one in house.changes.read_many(connection, [one.id for one in (*page.items, *ended)])}
+    known = [whole[one.id] for one in (*page.items, *ended)]
+    views = [flight_view(one) for one in Dossier.of_many(house, connection, known, actor)]
+    moving, lately = views[: len(page.items)], views[len(page.items) :]
     burning = burning_of(services_view(house, connection, now), [*moving, *lately])
     suspected = {one["id"]: name for name in reversed(burning) for one in name["suspects"]}
     for one in (*moving, *lately):
@@ -55,10 +54,6 @@ def on_call_view(house: House, connection: Connection, actor: Actor, now: dateti
         "lately": [one for one in lately if "rollback" in one["orders"]],
         "more": page.next_cursor is not None,
     }
-
-
-def _whole(house: House, connection: Connection, change_id: str, actor: Actor) -> dict[str, Any]:
-    return change_view(house, connection, house.changes.read(connection, change_id), actor)
 
 
 def burning_of(services: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

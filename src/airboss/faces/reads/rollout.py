@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
-from airboss.act.rollout import Expose, Plan, Run, exposures_of, judgement_of, possible_orders, read_plan, read_run
+from airboss.act.rollout import Expose, Plan, Run, possible_orders, read_plan, read_run
 from airboss.bootstrap import House
 from airboss.changes import Change, Phase
+from airboss.faces.reads.dossier import Dossier
 from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
 from airboss.watch.analysis import quantile_us
@@ -20,17 +19,17 @@ from airboss.watch.analysis import quantile_us
 POINTS_MOST: Final = 240
 
 
-def rollout_view(house: House, connection: Connection, change: Change) -> dict[str, Any] | None:
-    """Return where the rollout of a change stands, or None before its plan was made. Four queries and one a unit."""
+def rollout_view(read: Dossier) -> dict[str, Any] | None:
+    """Return where the rollout of a change stands, or None before its plan was made. Three queries."""
+    change = read.change
     stored = None if change.run is None else json.loads(change.run)
     if stored is None:
         return None
     plan, run = read_plan(stored["plan"]), read_run(stored["run"])
-    facts = house.journal.of(connection, change.id)
-    told = _gates_told([{"type": fact.type, "at": rfc3339(fact.at), **fact.body} for fact in facts])
-    live = {unit.name: _judgement(connection, change, unit.name) for unit in plan.units}
+    told = _gates_told([{"type": fact.type, "at": rfc3339(fact.at), **fact.body} for fact in read.facts])
+    live = {unit.name: _judgement(read, unit.name) for unit in plan.units}
     answers = next((found["answers"] for found in live.values() if found and found["step"] == run.step + 1), None)
-    observed = {row.unit: row.percent for row in exposures_of(connection, change.id) if row.to_at is None}
+    observed = {row.unit: row.percent for row in read.standing}
     exposing = plan.exposing(run.step)
     return {
         "mode": run.mode,
@@ -83,8 +82,8 @@ def _observed(change: Change, run: Run, unit: str, standing: Mapping[str, float]
     return standing.get(unit)
 
 
-def _judgement(connection: Connection, change: Change, unit: str) -> Mapping[str, Any] | None:
-    found = judgement_of(connection, change.id, change.attempt, unit)
+def _judgement(read: Dossier, unit: str) -> Mapping[str, Any] | None:
+    found = read.judgements.get((read.change.id, read.change.attempt, unit))
     return None if found is None else found.evidence
 
 

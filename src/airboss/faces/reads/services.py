@@ -9,20 +9,27 @@ from typing import Any
 from sqlalchemy import Connection
 
 from airboss.bootstrap import House
-from airboss.catalog import Service
+from airboss.catalog import Environment, Service, Slo
 from airboss.kernel.errors import AirbossError, NotFound
 from airboss.watch.telemetry import Coverage
 
 
 def services_view(house: House, connection: Connection, now: datetime) -> list[dict[str, Any]]:
-    """Return every service as lists show it. One query, those of `service_view` for each, and the telemetry's."""
+    """Return every service as lists show it. Three queries, one for each service, and the telemetry's."""
     found = house.catalog.services(connection)
     covered = coverage_view(house, now)
-    return [service_view(house, connection, one, covered, now) for one in found]
+    environments = house.catalog.environments(connection)
+    slos = house.catalog.slos(connection)
+    return [
+        service_view(
+            house, one, covered, now, environments=environments, slos=[slo for slo in slos if slo.service == one.name]
+        )
+        for one in found
+    ]
 
 
 def service_page_view(house: House, connection: Connection, name: str, now: datetime) -> dict[str, Any]:
-    """Return one service with what it depends on and who answers for it. Five queries and the telemetry's.
+    """Return one service with what it depends on and who answers for it. Six queries and the telemetry's.
 
     Raises NotFound.
     """
@@ -33,7 +40,14 @@ def service_page_view(house: House, connection: Connection, name: str, now: date
         )
     covered = coverage_view(house, now, found.telemetry_name)
     return {
-        **service_view(house, connection, found, covered, now),
+        **service_view(
+            house,
+            found,
+            covered,
+            now,
+            environments=house.catalog.environments(connection),
+            slos=house.catalog.slos_of(connection, name),
+        ),
         "description": found.description,
         "depends_on": list(found.depends_on),
         "dependants": [one.name for one in house.catalog.dependants(connection, name)],
@@ -44,16 +58,17 @@ def service_page_view(house: House, connection: Connection, name: str, now: date
 
 
 def service_view(
-    house: House, connection: Connection, one: Service, covered: Sequence[dict[str, Any]], now: datetime
+    house: House,
+    one: Service,
+    covered: Sequence[dict[str, Any]],
+    now: datetime,
+    *,
+    environments: Sequence[Environment],
+    slos: Sequence[Slo],
 ) -> dict[str, Any]:
-    """Return a service as lists show it. One query and some of telemetry for each objective."""
-    ranked = [
-        environment.name
-        for environment in house.catalog.environments(connection)
-        if environment.name in one.environments
-    ]
+    """Return a service as lists show it; `slos` are its own. One query, and some of telemetry for each objective."""
+    ranked = [environment.name for environment in environments if environment.name in one.environments]
     nearest = ranked[-1] if ranked else (one.environments[-1] if one.environments else "production")
-    slos = house.catalog.slos_of(connection, one.name)
     try:
         budgets = house.objectives.budgets(slos, nearest, now) or {}
         newest = house.telemetry.freshness(one.telemetry_name, nearest, now=now)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from airboss.act.rollout import compile_plan, exposures_of
+from airboss.act.rollout import compile_plan, standing_of
 from airboss.bootstrap import House
 from airboss.changes import Change
 from airboss.kernel.errors import AirbossError
@@ -15,7 +15,7 @@ from airboss.people.access import Actor
 
 
 def waiting_for(house: House, connection: Connection, actor: Actor) -> dict[str, Any]:
-    """Return by change what is asked of somebody: {"until": RFC 3339, "groups": […]}. Queries as `Approvals.inbox`."""
+    """Return by change what is asked of somebody: {"until": RFC 3339, "groups": […]}. Seven queries."""
     found = {}
     for one in house.approvals.inbox(connection, actor.name):
         groups = [seats.group for seats in one.standing.missing if actor.name in seats.may]
@@ -24,13 +24,9 @@ def waiting_for(house: House, connection: Connection, actor: Actor) -> dict[str,
 
 
 def exposed(connection: Connection, changes: Iterable[str]) -> Mapping[str, float]:
-    """Return the largest share of each change that stands now, in percent. One query a change: ask for moving ones only."""
-    found = {}
-    for change in changes:
-        standing = [row.percent for row in exposures_of(connection, change) if row.to_at is None]
-        if standing:
-            found[change] = max(standing)
-    return found
+    """Return the largest share of each change that stands now, in percent. One query."""
+    standing = standing_of(connection, list(changes))
+    return {change: max(row.percent for row in rows) for change, rows in standing.items()}
 
 
 def forecast_view(house: House, change: Change) -> list[dict[str, Any]]:

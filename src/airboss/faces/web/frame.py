@@ -9,12 +9,14 @@ from starlette.responses import Response
 
 from airboss import __version__
 from airboss.bootstrap import House
+from airboss.faces.reads import waiting_for
 from airboss.faces.web.assets import Assets
 from airboss.faces.web.render import Page, Renderer
 from airboss.faces.web.views import Fault, NavItem, Shell, State, Tone
 from airboss.faces.web.visits import Visit, html
 from airboss.faces.web.words import sentence
 from airboss.kernel.errors import AirbossError
+from airboss.people.access import Actor
 
 FIRST: Final = "/changes"
 INBOX: Final = "/inbox"
@@ -40,8 +42,8 @@ class Frame:
         self.assets = Assets()
         self._renderer = Renderer(self.assets)
 
-    def shell(self, visit: Visit, *, waiting: int = 0) -> Shell:
-        """Return what every page has; `waiting` changes wait for the reader's word."""
+    def shell(self, visit: Visit, *, waiting: int | None = None) -> Shell:
+        """Return what every page has. `waiting` changes wait for the reader's word; where nobody knows, eight queries tell."""
         shell: Shell = {
             "now": self.house.clock.now(),
             "user": None,
@@ -54,11 +56,16 @@ class Frame:
             shell["user"], shell["role"] = visit.actor.name, str(visit.actor.role)
             shell["nav"] = [_item(label, href, path) for label, href in PLACES]
             shell["more"] = [_item(label, href, path) for label, href in MORE]
-            next(item for item in shell["nav"] if item["href"] == INBOX)["count"] = waiting
+            count = self._waiting(visit.actor) if waiting is None else waiting
+            next(item for item in shell["nav"] if item["href"] == INBOX)["count"] = count
         flash = visit.flash()
         if flash is not None:
             shell["flash"] = flash
         return shell
+
+    def _waiting(self, actor: Actor) -> int:
+        with self.house.store.read() as connection:
+            return len(waiting_for(self.house, connection, actor))
 
     def page(self, visit: Visit, name: Page, view: Mapping[str, Any], *, status: int = 200) -> Response:
         """Return a page as a response."""

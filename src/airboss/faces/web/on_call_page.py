@@ -70,19 +70,19 @@ class OnCall:
         self._frame = frame
 
     def page(self, visit: Visit) -> Response:
-        """Show what moves and what burns. Queries as `on_call_view`."""
+        """Show what moves and what burns. Queries as `on_call_view`, and eight for the bar."""
         return self._frame.page(visit, "on_call", self._page(visit))
 
     def live(self, visit: Visit) -> Response:
         """Show the part of it that moves."""
-        return self._frame.page(visit, "on_call_live", self._page(visit))
+        return self._frame.page(visit, "on_call_live", self._page(visit, waiting=0))
 
-    def _page(self, visit: Visit) -> OnCallPage:
+    def _page(self, visit: Visit, *, waiting: int | None = None) -> OnCallPage:
         house, now = self._frame.house, self._frame.house.clock.now()
         require(visit.actor, Act.CHANGE_READ)
         with house.store.read() as connection:
             found = on_call_view(house, connection, visit.actor, now)
-        return on_call_page(found, shell=self._frame.shell(visit), actor=visit.actor)
+        return on_call_page(found, shell=self._frame.shell(visit, waiting=waiting), actor=visit.actor)
 
 
 def on_call_page(found: View, *, shell: Shell, actor: Actor) -> OnCallPage:

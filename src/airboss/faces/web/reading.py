@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from airboss.changes import Phase
 from airboss.faces.reads import (
     Courses,
+    Dossier,
     approver_view,
     canary_gates,
     change_view,
@@ -21,7 +22,6 @@ from airboss.faces.reads import (
     facts_view,
     forecast_view,
     proof_view,
-    waiting_for,
 )
 from airboss.faces.web.change_page import More, change_page
 from airboss.faces.web.frame import Frame
@@ -51,8 +51,8 @@ class Reading:
         self._live = live
 
     def change(self, visit: Visit) -> Response:
-        """Show one change, and remember that the reader looked. At most a hundred or so queries, whatever its size, and the
-        telemetry's.
+        """Show one change, and remember that the reader looked. At most some sixty queries, whatever its size and however
+        many changes there are, and the telemetry's.
         """
         page = self._change_page(visit)
         if page["approval"] is not None and page["approval"]["weighed"]:
@@ -62,21 +62,17 @@ class Reading:
 
     def change_live(self, visit: Visit) -> Response:
         """Show the parts of a change that move."""
-        return self._frame.page(visit, "live", self._change_page(visit))
+        return self._frame.page(visit, "live", self._change_page(visit, waiting=0))
 
-    def _change_page(self, visit: Visit) -> ChangePage:
+    def _change_page(self, visit: Visit, *, waiting: int | None = None) -> ChangePage:
+        """Return the page; `waiting` as `Frame.shell` has it."""
         house, now = self._frame.house, self._frame.house.clock.now()
         change = house.changes.get(visit.path["change"], actor=visit.actor)
         with house.store.read() as connection:
-            view = change_view(house, connection, change, visit.actor)
-            facts = facts_view(house, connection, change.id)
-            asked = waiting_for(house, connection, visit.actor)
-            explained = explanation_view(house, connection, change, visit.actor) if view["decision"] else None
-            weighs = (
-                approver_view(house, connection, change, visit.actor)
-                if change.phase is Phase.AWAITING_APPROVAL
-                else None
-            )
+            dossier = Dossier(house=house, connection=connection, change=change, actor=visit.actor)
+            view, facts = change_view(dossier), dossier.told
+            explained = explanation_view(dossier) if view["decision"] else None
+            weighs = approver_view(dossier) if change.phase is Phase.AWAITING_APPROVAL else None
         begun = view["rollout"] is not None and view["rollout"]["started_at"] is not None
         courses = {
             gate.id: course_view(house, change, gate.id, courses=_courses(visit), told=facts, now=now)
@@ -87,7 +83,7 @@ class Reading:
             view,
             facts,
             courses,
-            shell=self._frame.shell(visit, waiting=len(asked)),
+            shell=self._frame.shell(visit, waiting=waiting),
             actor=visit.actor,
             forecast=forecast_view(house, change) if before else [],
             more=More(explained=explained, weighs=weighs, exemplars=exemplars_view(house, change) if begun else None),

@@ -9,7 +9,7 @@ from typing import Any, Final, NotRequired
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from airboss.faces.reads import reviews_view, waiting_for
+from airboss.faces.reads import reviews_view
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.views import Empty, Shell, State
 from airboss.faces.web.visits import Visit
@@ -60,9 +60,7 @@ class ReviewList:
         require(visit.actor, Action.CHANGE_READ)
         with house.store.read() as connection:
             found = reviews_view(house, connection, visit.actor)
-            asked = waiting_for(house, connection, visit.actor)
-        shell = self._frame.shell(visit, waiting=len(asked))
-        page = reviews_page(found, shell=shell, closes=may(visit.actor, Action.REVIEW_CLOSE))
+        page = reviews_page(found, shell=self._frame.shell(visit), closes=may(visit.actor, Action.REVIEW_CLOSE))
         return self._frame.page(visit, "reviews", page)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from airboss.decide.policy import PROFILES
-from airboss.faces.reads import blocked_view, calendar_view, explanation_view, policy_view
+from airboss.faces.reads import Dossier, blocked_view, calendar_view, explanation_view, policy_view
 from airboss.faces.web import explaining
 from airboss.faces.web.frame import Frame, fault_of, flash_of
 from airboss.faces.web.visits import Visit, see
@@ -46,7 +46,8 @@ class Ruling:
             if given["change"]:
                 try:
                     change = house.changes.read(connection, change_id(given["change"]))
-                    told = explanation_view(house, connection, change, visit.actor)
+                    dossier = Dossier(house=house, connection=connection, change=change, actor=visit.actor)
+                    told = explanation_view(dossier)
                     decision = {"href": f"/changes/{change.id}", "title": change.title, **explaining.decision(told)}
                 except AirbossError as refused:
                     fault = fault_of(refused, ("change",), otherwise="change")

@@ -94,13 +94,11 @@ class Services:
         with house.store.read() as connection:
             found = services_view(house, connection, house.clock.now())
             moving = house.changes.in_phases(connection, STARTED)
-            asked = waiting_for(house, connection, visit.actor)
-        shell = self._frame.shell(visit, waiting=len(asked))
-        page = services_page(found, [one.services for one in moving], shell=shell)
+        page = services_page(found, [one.services for one in moving], shell=self._frame.shell(visit))
         return self._frame.page(visit, "services", page)
 
     def one(self, visit: Visit) -> Response:
-        """Show a service. Some twenty queries, those of the inbox, one for each change of it that moves."""
+        """Show a service. Some twenty queries, however many changes it has, and the telemetry's."""
         house = self._frame.house
         require(visit.actor, Action.CATALOG_READ)
         name = visit.path["name"]

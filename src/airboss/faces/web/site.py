@@ -126,7 +126,7 @@ class Web:
         actor = self._known(request)
         visit = Visit(request=request, actor=actor, form={})
         page: dict[str, Any] = {
-            "shell": self._frame.shell(visit),
+            "shell": self._frame.shell(visit, waiting=0),  # whatever is broken, this page is shown
             "status": problem["status"],
             "title": problem["title"],
             "detail": sentence(problem["detail"]),

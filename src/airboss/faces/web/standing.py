@@ -57,8 +57,8 @@ def row_state(row: View, *, mine: bool, now: datetime, until: datetime | None = 
 def page_state(view: View, *, now: datetime) -> State:
     """Return the state of a change on its own page, with numbers where there are any."""
     rollout = view["rollout"]
-    approval = view["approval"]
-    if view["phase"] == "awaiting_approval" and approval is not None and approval["may_vote"] and not _voted(approval):
+    approval = view["approval"] if view["phase"] == "awaiting_approval" else None
+    if approval is not None and approval["may_vote"] and not _voted(approval):
         return row_state(view, mine=True, now=now, until=parse_rfc3339(approval["expires_at"]))
     if rollout is None:
         return row_state(view, mine=False, now=now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -228,6 +228,20 @@ class Journal:
             .limit(limit)
         )
         return [read_stored(-1 if row.position is None else row.position, row.stored) for row in rows]
+
+    def of_each(self, connection: Connection, subjects: Collection[str]) -> dict[str, list[StoredFact]]:
+        """Return by subject the facts about it, as `of` does. One query."""
+        rows = connection.execute(
+            sa.select(fact.c.subject, entry.c.position, fact.c.stored)
+            .select_from(fact)
+            .outerjoin(entry, entry.c.fact_id == fact.c.fact_id)
+            .where(fact.c.subject.in_(subjects))
+            .order_by(fact.c.subject, fact.c.subject_seq)
+        )
+        found: dict[str, list[StoredFact]] = {subject: [] for subject in subjects}
+        for row in rows:
+            found[row.subject].append(read_stored(-1 if row.position is None else row.position, row.stored))
+        return found
 
     def texts(self, connection: Connection, references: Iterable[str]) -> dict[str, str]:
         """Return the texts of references, erased ones as `(erased)`. One query."""

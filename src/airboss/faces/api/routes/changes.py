@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection
 
 from airboss.act.rollout import Order, compile_plan
 from airboss.changes import Cancel, Change, Create, Edit, Phase, Submit
@@ -17,6 +18,7 @@ from airboss.faces.api.callers import Caller, CoursesHere, Guarded, HouseHere
 from airboss.faces.api.inputs import ChangeIdIn, DocumentIn, ServiceQuery, VersionIn
 from airboss.faces.api.pages import PartQuery, paged
 from airboss.faces.reads import (
+    Dossier,
     Wanted,
     approval_view,
     approver_view,
@@ -142,7 +144,7 @@ def vote(house: HouseHere, caller: Caller, change: ChangeIdIn, given: shapes.Cas
     view: dict[str, Any] = {}
     if may(caller, Action.CHANGE_READ):
         with house.store.read() as connection:
-            view = approval_view(house, connection, house.changes.read(connection, change), caller) or {}
+            view = approval_view(_dossier(house, connection, change, caller)) or {}
     return {**view, "outcome": str(standing.outcome), "sentence": standing.sentence}
 
 
@@ -285,8 +287,7 @@ def explain_decision(
     require(caller, Action.POLICY_READ)
     require(caller, Action.CHANGE_READ)
     with house.store.read() as connection:
-        found = house.changes.read(connection, change)
-        return explanation_view(house, connection, found, caller, decision=decision)
+        return explanation_view(_dossier(house, connection, change, caller), decision=decision)
 
 
 @router.get("/changes/{change}/approval")
@@ -294,14 +295,14 @@ def show_approval(house: HouseHere, caller: Caller, change: ChangeIdIn) -> dict[
     """Show what an approver weighs: risk, objectives, findings, evidence, reach, the way back, conflicts, cost."""
     require(caller, Action.CHANGE_READ)
     with house.store.read() as connection:
-        found = house.changes.read(connection, change)
-        if found.spec is None:
+        found = _dossier(house, connection, change, caller)
+        if found.change.spec is None:
             raise Refused(
                 f"change {change} is a draft, and nobody is asked about it yet",
                 code="still-a-draft",
                 way_out=f"submit it first: airboss change submit {change}",
             )
-        return approver_view(house, connection, found, caller)
+        return approver_view(found)
 
 
 @router.post("/changes/{change}/looks", status_code=204)
@@ -375,9 +376,15 @@ def _phases(given: list[str]) -> list[Phase]:
 
 def _shown(house: HouseHere, caller: Caller, wanted: str, response: Response) -> dict[str, Any]:
     with house.store.read() as connection:
-        change = house.changes.read(connection, wanted)
-        response.headers["ETag"] = f'"{change.version}"'
-        return change_view(house, connection, change, caller)
+        found = _dossier(house, connection, wanted, caller)
+        response.headers["ETag"] = f'"{found.change.version}"'
+        return change_view(found)
+
+
+def _dossier(house: HouseHere, connection: Connection, change: str, caller: Caller) -> Dossier:
+    """Return what is read of a change. Raises NotFound."""
+    found = house.changes.read(connection, change)
+    return Dossier(house=house, connection=connection, change=found, actor=caller)
 
 
 def _told(house: HouseHere, caller: Caller, change: Change, response: Response) -> dict[str, Any]:
