@@ -246,10 +246,12 @@ def as_block(sealed: SealedBlock, share: float) -> Block:
 
 def _arm(counts: Counts, *, pods: bool) -> ArmCounts:
     """Return an arm's counts; `pods` where its groups are pods, and not people's hashes as in a ramp."""
-    by_pod = counts.by_pod() if pods else None
+    by_pod = (counts.by_pod() if pods else None) or {}
+    hists = (counts.hist_by_pod() if pods else None) or {}
     return ArmCounts(
         pods=tuple(
-            PodCounts(pod=str(number), requests=requests, bad=bad) for number, (requests, bad) in (by_pod or {}).items()
+            PodCounts(pod=str(number), requests=requests, bad=bad, hist=hists.get(number))
+            for number, (requests, bad) in by_pod.items()
         ),
         requests=counts.requests,
         bad=counts.bad,

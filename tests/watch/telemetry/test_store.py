@@ -54,12 +54,15 @@ def flush(source: int, *rows: BucketRow, at_us: int = SECOND, sequence: int = 1,
 def test_rows_come_back_as_written(buckets: SqlBucketStore) -> None:
     """Every number, flag and bin of a bucket survives, and series are told apart."""
     source = buckets.begin("ing_a", 0)
-    full = bucket(CANARY, first_seen=2, first_bad=1, subjects=2, subjects_bad=1, saturated=True)
+    full = bucket(CANARY, first_seen=2, first_bad=1, subjects=2, subjects_bad=1, saturated=True,
+                  pods=np.array([[5, 2], [99 * NUM_BINS + 287, 1]]))  # fmt: skip
     buckets.flush(flush(source, full, bucket(start_us=10 * SECOND)))
     ((told, back),) = buckets.buckets([CANARY], 2 * SECOND, 0, DAY)
     assert told == source
     assert back.detail is not None
     assert back.detail.tolist() == (np.arange(3 * NUM_BINS + 600) % 3).tolist()
+    assert back.pods is not None
+    assert back.pods.tolist() == [[5, 2], [99 * NUM_BINS + 287, 1]]
     names = ("series", "start_us", "width_us", "requests", "bad", "first_seen", "first_bad", "subjects", "subjects_bad",
              "saturated", "newest_us")  # fmt: skip
     assert [getattr(back, name) for name in names] == [getattr(full, name) for name in names]

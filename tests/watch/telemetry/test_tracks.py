@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from tests.watch.telemetry.test_ingest import arm, ingest, plain, send, sixtuple
 
 from airboss.testing import ManualClock
 from airboss.testing.telemetry import ListedExposures
-from airboss.watch.telemetry import ActiveExposure, Counts, SqlBucketStore, TelemetrySettings
+from airboss.watch.telemetry import NUM_BINS, ActiveExposure, Counts, SqlBucketStore, TelemetrySettings
+from airboss.watch.telemetry.rules import bin_index
 from airboss.watch.telemetry.tracks import NO_POD, Pods
 
 NOW = datetime(2026, 1, 5, 9, 0, 5, tzinfo=UTC)
@@ -119,20 +121,29 @@ def test_a_ramp_and_a_deploy_count_the_same_span_each_its_own_way() -> None:
 def test_a_block_of_a_deploy_knows_its_pods(
     buckets: SqlBucketStore, clock: ManualClock, settings: TelemetrySettings
 ) -> None:
-    """Through the store and back, each pod of an arm has its own requests and failures; one pod unnamed, and none is told."""
+    """Through the store and back, each pod of an arm has its own requests, failures and durations; one pod unnamed, and
+    none is told.
+    """
     start = clock.now()
     line = Line(buckets, clock, ListedExposures([deploy(start - timedelta(minutes=1))]), settings)
     for name, count, bad in (("a", 5, 1), ("b", 4, 0), ("c", 6, 2)):
-        spans = [Span(end=start + timedelta(seconds=1), bad=number < bad) for number in range(count)]
-        line.send(*spans, resource=pod(name, CHANGE if name == "a" else ""))
+        spans = [Span(end=start + timedelta(seconds=1), ms=float(count), bad=number < bad) for number in range(count)]
+        line.send(*spans[:3], resource=pod(name, CHANGE if name == "a" else ""))
+        line.flush()
+        line.send(*spans[3:], resource=pod(name, CHANGE if name == "a" else ""))
     line.run(3)
     line.send(Span(end=start + timedelta(seconds=3)), resource={"service.version": "1"})
     line.run(12)
     first, second = line.blocks(after=start)[:2]
     assert (first.design, list((first.canary.by_pod() or {}).values())) == ("deploy", [(5, 1)])
     assert sorted((first.baseline.by_pod() or {}).values()) == [(4, 0), (6, 2)]
+    told = {number: np.flatnonzero(hist).tolist() for number, hist in (first.baseline.hist_by_pod() or {}).items()}
+    assert sorted(told.values()) == [[bin_index(np.array([1000.0 * count]))[0]] for count in (4, 6)]
+    assert {number: int(hist.sum()) for number, hist in (first.baseline.hist_by_pod() or {}).items()} == {
+        number: requests for number, (requests, _) in (first.baseline.by_pod() or {}).items()
+    }
     assert not first.saturated
-    assert (second.baseline.requests, second.baseline.by_pod()) == (1, None)
+    assert (second.baseline.requests, second.baseline.by_pod(), second.baseline.hist_by_pod()) == (1, None, None)
     assert second.canary.by_pod() == {}
 
 
@@ -173,6 +184,32 @@ def test_every_root_span_of_the_place_is_in_exactly_one_arm(parts: list[tuple[st
     assert sum(cell.requests for cell in both) == whole.requests
     assert sum(cell.bad for cell in both) == whole.bad
     assert sum(cell.requests for cell in arm(flush)) == sum(change == CHANGE for _, change, _ in parts)
+    for cell in both:
+        assert cell.pods is not None
+        assert cell.detail is not None
+        bins = np.bincount(cell.pods[:, 0] % NUM_BINS, cell.pods[:, 1], NUM_BINS)
+        assert bins.tolist() == cell.detail[:NUM_BINS].tolist()
+
+
+def test_durations_by_pod_survive_a_flush_that_failed() -> None:
+    """What could not be written goes with the next flush, whole, with what came to the bucket since."""
+    made = ingest(deploy())
+    send(made, Span(end=NOW), resource=pod("a", CHANGE))
+    made.restore(take(made))
+    send(made, Span(end=NOW), resource=pod("b", CHANGE))
+    again = take(made)
+    made.confirm(again)
+    (cell,) = arm(again)
+    assert cell.pods is not None
+    assert (len({index // NUM_BINS for index in cell.pods[:, 0].tolist()}), int(cell.pods[:, 1].sum())) == (2, 2)
+
+
+def test_durations_that_are_not_all_there_are_none() -> None:
+    """Of a bucket that a receiver of an earlier version counted in part, pods keep their counts and have no histograms."""
+    groups = np.zeros((100, 6), np.int64)
+    groups[3, 0] = 2
+    counts = Counts(requests=2, groups=groups, pod_bins=np.array([[3 * NUM_BINS + 90, 1]]))
+    assert (counts.by_pod(), counts.hist_by_pod()) == ({3: (2, 0)}, None)
 
 
 def test_no_requests_are_no_pods() -> None:

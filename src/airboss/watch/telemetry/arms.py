@@ -19,10 +19,11 @@ from airboss.watch.telemetry.cells import (
     SUBJECTS_BAD,
     CellKey,
     Cells,
+    PodKey,
 )
 from airboss.watch.telemetry.exemplars import Exemplars
 from airboss.watch.telemetry.exposures import ExposureTable
-from airboss.watch.telemetry.model import GROUP_FIELDS, NUM_BINS, Ints
+from airboss.watch.telemetry.model import GROUP_FIELDS, NUM_BINS, NUM_GROUPS, Ints
 from airboss.watch.telemetry.subjects import Flags, Marks, SubjectSet, marks_of
 
 
@@ -123,12 +124,21 @@ class ArmCounter:
             counts[slots[firsts.full] * 7 + SATURATED] = 1
         grouped = slots * DETAIL_SIZE + GROUPS_AT + exposed.group * len(GROUP_FIELDS)
         named = exposed.group >= 0
+        if exposed.subject is None and named.any():
+            self._add_pods(keys, inverse[named], exposed.group[named], bins[named])
         for mask, column in which:
             np.add.at(counts, slots[mask] * 7 + column, 1)
             np.add.at(detail, grouped[mask & named] + column, 1)
         for mask, part in parts:
             np.add.at(detail, slots[mask] * DETAIL_SIZE + part * NUM_BINS + bins[mask], 1)
         np.maximum.at(plane.tops.reshape(-1), slots, spans.end_us[exposed.row])
+
+    def _add_pods(self, keys: list[CellKey], cell: Ints, pod: Ints, bins: Ints) -> None:
+        """Count durations by pod: of each span the number of its bucket in `keys`, its pod and its bin."""
+        unique, inverse = np.unique(cell * NUM_GROUPS + pod, return_inverse=True)
+        places = [(keys[code // NUM_GROUPS], code % NUM_GROUPS) for code in unique.tolist()]
+        slots = self._cells.pods.slots([PodKey(key.series, key.start_us, number) for key, number in places])[inverse]
+        np.add.at(self._cells.pods.detail.reshape(-1), slots * NUM_BINS + bins, 1)
 
     def _firsts(self, table: ExposureTable, force: Ints, subject: Marks, bad: Flags) -> _Firsts:
         scopes = table.scopes[force]

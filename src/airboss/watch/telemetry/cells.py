@@ -40,6 +40,14 @@ class CellKey(NamedTuple):
     start_us: int
 
 
+class PodKey(NamedTuple):
+    """Which pod in which bucket of which series."""
+
+    series: int
+    start_us: int
+    pod: int
+
+
 class MinuteKey(NamedTuple):
     """Which minute of which place and signal."""
 
@@ -69,11 +77,14 @@ class Cells:
         """No point is taken in as if received before this: what a flush has sealed stays sealed."""
         self.plain: Plane[CellKey] = Plane(counts=2, tops=1, detail=NUM_BINS)
         self.arms: Plane[CellKey] = Plane(counts=7, tops=1, detail=DETAIL_SIZE)
+        self.pods: Plane[PodKey] = Plane(counts=0, detail=NUM_BINS)
+        """Durations of the pods of deploys, one cell for each that served a request: a cell of `arms` has no room for a
+        hundred histograms, and a ramp has no pods."""
         self.late: Plane[CellKey] = Plane(counts=1)
         self.minutes: Plane[MinuteKey] = Plane(counts=8, tops=2, detail=NUM_BINS)
 
     def __len__(self) -> int:
-        return len(self.plain) + len(self.arms) + len(self.late) + len(self.minutes)
+        return len(self.plain) + len(self.arms) + len(self.pods) + len(self.late) + len(self.minutes)
 
     def remember(self, owners: Ints, scopes: NDArray[np.uint64], marks: NDArray[np.uint64]) -> None:
         """Note new subject marks for the next flush."""
@@ -84,7 +95,8 @@ class Cells:
         self.floor_us = max(self.floor_us, at_us)
         self._sequence += 1
         buckets = [self._plain_row(key, slot) for key, slot in self.plain.dirty()]
-        buckets += [self._arm_row(key, slot) for key, slot in self.arms.dirty()]
+        pods = self._pods_by_cell()
+        buckets += [self._arm_row(key, slot, pods.get(key)) for key, slot in self.arms.dirty()]
         buckets += [
             BucketRow(
                 series=self._series_list[key.series],
@@ -110,6 +122,7 @@ class Cells:
         at_us = flush.at_us
         self.plain.release(lambda key: key.start_us + self.plain_us + self.lateness_us <= at_us)
         self.arms.release(lambda key: key.start_us + self.change_us + self.lateness_us <= at_us)
+        self.pods.release(lambda key: key.start_us + self.change_us + self.lateness_us <= at_us)
         horizon_us = at_us - self._settings.far_off // _US - MINUTE_US
         self.late.release(lambda key: key.start_us < horizon_us)
         self.minutes.release(lambda key: key.start_us + MINUTE_US <= at_us)
@@ -155,7 +168,25 @@ class Cells:
             detail=self.plain.detail[slot].copy(),
         )
 
-    def _arm_row(self, key: CellKey, slot: int) -> BucketRow:
+    def _pods_by_cell(self) -> dict[CellKey, Ints]:
+        """Return the durations by pod of every open bucket that has any, and mark them clean: a row is a whole value, so
+        it brings all pods of its bucket, whichever of them moved.
+        """
+        for _ in self.pods.dirty():
+            pass
+        held = sorted(self.pods.items())
+        if not held:
+            return {}
+        cells = [CellKey(key.series, key.start_us) for key, _ in held]
+        found = self.pods.detail[[slot for _, slot in held]]
+        place, bins = np.nonzero(found)
+        pods = np.array([key.pod for key, _ in held], np.int64)
+        pairs = np.column_stack([pods[place] * NUM_BINS + bins, found[place, bins]])
+        firsts = [number for number, cell in enumerate(cells) if number == 0 or cell != cells[number - 1]]
+        parts = np.split(pairs, np.searchsorted(place, firsts[1:]))
+        return {cells[first]: part for first, part in zip(firsts, parts, strict=True)}
+
+    def _arm_row(self, key: CellKey, slot: int, pods: Ints | None) -> BucketRow:
         counts = self.arms.counts[slot].tolist()
         return BucketRow(
             series=self._series_list[key.series],
@@ -170,6 +201,7 @@ class Cells:
             saturated=bool(counts[SATURATED]),
             newest_us=int(self.arms.tops[slot, 0]),
             detail=self.arms.detail[slot].copy(),
+            pods=pods,
         )
 
     def _minute_row(self, key: MinuteKey, slot: int) -> CoverageRow:

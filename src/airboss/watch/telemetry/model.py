@@ -66,6 +66,11 @@ class ActiveExposure:
     flag: RampedFlag | None = None
 
 
+def no_pairs() -> Ints:
+    """Return no rows of (index, count)."""
+    return np.zeros((0, 2), np.int64)
+
+
 def _bins() -> Ints:
     return np.zeros(NUM_BINS, np.int64)
 
@@ -81,7 +86,8 @@ class Counts:
     `requests`, `bad`, `hist` count server and local root spans. `first_*` count subjects once per attempt: seen for the
     first time, first bad request, duration of the first request. `subjects*` count them once per step: first request in
     this step, whether it was bad, how long it took. Histograms have `NUM_BINS` bins; `groups` is (100, 6) in the order of
-    `GROUP_FIELDS`: of a ramp by hash group, of a deploy by pod (which has no subjects, so theirs are zero).
+    `GROUP_FIELDS`: of a ramp by hash group, of a deploy by pod (which has no subjects, so theirs are zero). `pod_bins` are a
+    deploy's durations by pod, rows of (pod · 288 + bin, count), which may repeat.
     """
 
     requests: int = 0
@@ -94,6 +100,7 @@ class Counts:
     subjects_bad: int = 0
     subjects_hist: Ints = field(default_factory=_bins)
     groups: Ints = field(default_factory=_groups)
+    pod_bins: Ints = field(default_factory=no_pairs)
 
     def by_pod(self) -> Mapping[int, tuple[int, int]] | None:
         """Return (requests, bad) of every pod a deploy's arm was served by, by the number the receiver gave it; None
@@ -107,6 +114,21 @@ class Counts:
         return {
             number: (requests, bad) for number, (requests, bad) in enumerate(self.groups[:, :2].tolist()) if requests
         }
+
+    def hist_by_pod(self) -> Mapping[int, Ints] | None:
+        """Return the histogram of every pod of `by_pod`, shape (288,) each; None when the durations of some pod are not
+        all there, as in what a receiver of an earlier version has counted.
+        """
+        by_pod = self.by_pod()
+        if by_pod is None:
+            return None
+        found = {number: _bins() for number in by_pod}
+        pod, bins = np.divmod(self.pod_bins[:, 0], NUM_BINS)
+        for number, hist in found.items():
+            ours = pod == number
+            np.add.at(hist, bins[ours], self.pod_bins[ours, 1])
+        whole = all(int(hist.sum()) == by_pod[number][0] for number, hist in found.items())
+        return found if whole else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -37,6 +37,10 @@ class Plane(Generic[Key]):
         self._dirty[found] = True
         return found
 
+    def items(self) -> Iterator[tuple[Key, int]]:
+        """Yield (key, slot) of everything held."""
+        yield from self._slots.items()
+
     def dirty(self) -> Iterator[tuple[Key, int]]:
         """Yield (key, slot) of what moved, and mark it clean."""
         for key, slot in self._slots.items():

@@ -72,6 +72,8 @@ class BucketRow:
     newest_us: int = 0
     detail: Ints | None = None
     """Plain: hist. Change: hist, first_hist, subjects_hist, groups (flat)."""
+    pods: Ints | None = None
+    """Of a deploy's arm, the durations by pod: rows of (pod · 288 + bin, count), shape (k, 2); None without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -188,7 +190,9 @@ class BucketStore(Protocol):
     def buckets(
         self, names: Sequence[Series], width_us: int, start_us: int, end_us: int
     ) -> Sequence[tuple[int, BucketRow]]:
-        """Return (source, row) of buckets of one width with start in [start_us, end_us), in order of start."""
+        """Return (source, row) of buckets of one width with start in [start_us, end_us), in order of start, with their
+        durations by pod.
+        """
         ...
 
     def sums(self, name: Series, start_us: int, end_us: int) -> tuple[int, int]:

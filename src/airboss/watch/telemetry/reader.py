@@ -30,6 +30,7 @@ from airboss.watch.telemetry.model import (
     Signal,
     TelemetrySettings,
     WindowCounts,
+    no_pairs,
 )
 from airboss.watch.telemetry.ports import (
     ActiveExposures,
@@ -360,4 +361,5 @@ def _counts(rows: Iterable[BucketRow]) -> Counts:
         subjects_bad=sum(row.subjects_bad for row in ours),
         subjects_hist=detail[2 * NUM_BINS : GROUPS_AT],
         groups=detail[GROUPS_AT:].reshape(NUM_GROUPS, len(GROUP_FIELDS)),
+        pod_bins=np.concatenate([no_pairs(), *(row.pods for row in ours if row.pods is not None)]),
     )

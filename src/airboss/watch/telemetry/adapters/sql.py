@@ -23,9 +23,12 @@ from airboss.watch.telemetry.adapters.tables import (
     meta,
     metadata,
     pack,
+    pack_pairs,
+    pods,
     series,
     subjects,
     unpack,
+    unpack_pairs,
 )
 from airboss.watch.telemetry.cells import DETAIL_SIZE
 from airboss.watch.telemetry.model import NUM_BINS, Ints
@@ -110,6 +113,8 @@ class SqlBucketStore:
             )
             details = [key | {"data": pack(row.detail)} for key, row in buckets if row.detail is not None]
             self._upsert(connection, detail, details, _BUCKET_KEY)
+            by_pod = [key | {"data": pack_pairs(row.pods)} for key, row in buckets if row.pods is not None]
+            self._upsert(connection, pods, by_pod, _BUCKET_KEY)
             self._upsert(
                 connection, coverage, [_coverage_values(row, flush.source) for row in flush.coverage], _COVERAGE_KEY
             )
@@ -160,7 +165,7 @@ class SqlBucketStore:
         gone = 0
         with self._begin() as connection:
             self._roll_up(connection, plain, fine_before_us)
-            for table in (bucket, detail):
+            for table in (bucket, detail, pods):
                 for where in (
                     (
                         table.c.series.in_(plain),
@@ -226,10 +231,12 @@ class SqlBucketStore:
         self, names: Sequence[Series], width_us: int, start_us: int, end_us: int
     ) -> Sequence[tuple[int, BucketRow]]:
         by_id = {series_id(name): name for name in names}
-        on = sa.and_(*(bucket.c[column] == detail.c[column] for column in _BUCKET_KEY))
+        on_detail, on_pods = (
+            sa.and_(*(bucket.c[column] == table.c[column] for column in _BUCKET_KEY)) for table in (detail, pods)
+        )
         query = (
-            sa.select(bucket, detail.c.data)
-            .select_from(bucket.outerjoin(detail, on))
+            sa.select(bucket, detail.c.data, pods.c.data.label("pods"))
+            .select_from(bucket.outerjoin(detail, on_detail).outerjoin(pods, on_pods))
             .where(
                 bucket.c.series.in_(list(by_id)),
                 bucket.c.width_us == width_us,
@@ -382,6 +389,7 @@ def _bucket_row(row: sa.RowMapping, name: Series) -> BucketRow:
         saturated=row["saturated"],
         newest_us=row["newest_us"],
         detail=None if row["data"] is None else unpack(row["data"], size),
+        pods=None if row["pods"] is None else unpack_pairs(row["pods"]),
     )
 
 

@@ -78,6 +78,15 @@ detail = sa.Table(
     sqlite_with_rowid=False,
 )
 
+pods = sa.Table(
+    "telemetry_pods",
+    metadata,
+    *_bucket_key(),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Durations by pod of the buckets of deploys. A table of its own, so that a server of an earlier version reads on."""
+
 coverage = sa.Table(
     "telemetry_coverage",
     metadata,
@@ -137,10 +146,20 @@ _PAIR: Final = np.dtype([("index", "<u2"), ("count", "<u4")])
 def pack(values: Ints) -> bytes:
     """Return the non-zero bins as (uint16 index, uint32 count) pairs: packed arrays may be joined, and then add up."""
     index = np.flatnonzero(values)
-    pairs = np.empty(len(index), _PAIR)
-    pairs["index"] = index
-    pairs["count"] = values[index]
+    return pack_pairs(np.column_stack([index, values[index]]))
+
+
+def pack_pairs(rows: Ints) -> bytes:
+    """Return rows of (index, count), shape (k, 2), as `pack` writes them."""
+    pairs = np.empty(len(rows), _PAIR)
+    pairs["index"], pairs["count"] = rows[:, 0], rows[:, 1]
     return pairs.tobytes()
+
+
+def unpack_pairs(data: bytes) -> Ints:
+    """Return the rows of (index, count), shape (k, 2), of packed arrays."""
+    pairs = np.frombuffer(data, _PAIR)
+    return np.column_stack([pairs["index"].astype(np.int64), pairs["count"].astype(np.int64)])
 
 
 def unpack(data: bytes, size: int) -> Ints:
