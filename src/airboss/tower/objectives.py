@@ -17,11 +17,11 @@ from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
 from airboss.records.store import Store
 from airboss.watch.slo import (
-    BudgetStatus,
     Indicator,
     IndicatorKind,
     Objectives,
     Slo,
+    Standing,
     can_fail,
     parse_sli,
     parse_slo,
@@ -96,31 +96,12 @@ class Standings:
         self, pairs: Sequence[tuple[Slo, Indicator]], environment: str, at: datetime
     ) -> dict[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
-        for slo, indicator in pairs:
-            known = self._known(slo, indicator, environment, at)
+        standings = self._objectives.standings([(*pair, environment) for pair in pairs], now=at)
+        for (slo, _), standing in zip(pairs, standings, strict=True):
+            known = _known(standing, at)
             if known is not None:
                 found[slo.name] = known
         return found
-
-    def _known(self, slo: Slo, indicator: Indicator, environment: str, at: datetime) -> Mapping[str, Any] | None:
-        """Return one objective's state, None where there is no data for it."""
-        worst = self._worst(slo, indicator, environment, at)
-        newest = self._telemetry.freshness(indicator.service, indicator.environment or environment, now=at)
-        rate = self._objectives.burn(slo, indicator, environment, now=at).burn_long
-        if worst is None or worst.left is None or newest is None or rate is None:
-            return None
-        return {
-            "fact": {"budget_left": worst.left, "burn": rate, "target": worst.target},
-            "age_s": max(0.0, (at - newest).total_seconds()),
-            "sentence": worst.sentence,
-        }
-
-    def _worst(self, slo: Slo, indicator: Indicator, environment: str, at: datetime) -> BudgetStatus | None:
-        """Return the objective with the least budget left; None when one of them cannot be known."""
-        found = self._objectives.budgets(slo, indicator, environment, now=at)
-        if any(one.left is None for one in found):
-            return None
-        return min(found, key=lambda one: one.left if one.left is not None else 0.0)
 
     def view(self, connection: Connection, change: Change, at: datetime) -> list[dict[str, Any]]:
         """Return the objectives at stake in a change, how each burns over every pair of windows, and what it lost while
@@ -216,6 +197,19 @@ def _pair(stored: catalog.Slo, indicators: Mapping[str, catalog.Sli]) -> tuple[S
     slo = parse_slo(stored.content)
     kept = None if slo.indicator_ref is None else indicators.get(slo.indicator_ref)
     return slo, resolve(slo, {} if kept is None else {kept.name: parse_sli(kept.content)})
+
+
+def _known(standing: Standing, at: datetime) -> Mapping[str, Any] | None:
+    """Return an SLO's state by its objective with the least budget left, None where there is no data for one of them."""
+    left = [one.left for one in standing.budgets if one.left is not None]
+    if len(left) < len(standing.budgets) or standing.newest is None or standing.burn is None:
+        return None
+    worst = standing.budgets[left.index(min(left))]
+    return {
+        "fact": {"budget_left": worst.left, "burn": standing.burn, "target": worst.target},
+        "age_s": max(0.0, (at - standing.newest).total_seconds()),
+        "sentence": worst.sentence,
+    }
 
 
 def _shown(slo: catalog.Slo, known: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def store(tmp_path: Path) -> Iterator[SqlBucketStore]:
 
 
 def test_spans_spend_the_budget_and_fail_the_gate(store: SqlBucketStore, clock: ManualClock) -> None:
-    """Healthy traffic passes, an outage fails the gate and is in the budget, silence is an error."""
+    """Healthy traffic passes, an outage fails the gate and is in the budget, silence is an error; an objective so lenient that
+    no burn gate could fail stands all the same.
+    """
     line = Line(store, clock, ListedExposures(), TelemetrySettings())
     objectives = Objectives(line.reader)
 
@@ -56,6 +59,14 @@ def test_spans_spend_the_budget_and_fail_the_gate(store: SqlBucketStore, clock: 
     strict, lax = objectives.budgets(SLO, ERRORS, "production", now=clock.now())
     assert strict.spent == pytest.approx(960 / 42)
     assert lax.spent == pytest.approx(960 / 420)
+    lenient = replace(SLO, name="lenient", objectives=SLO.objectives[1:])
+    both = objectives.standings([(SLO, ERRORS, "production"), (lenient, ERRORS, "production")], now=clock.now())
+    assert [one.budgets for one in both] == [
+        (strict, lax),
+        (replace(lax, slo="lenient", sentence=both[1].budgets[0].sentence),),
+    ]
+    assert [one.burn for one in both] == [pytest.approx(960 / 42), pytest.approx(960 / 420)]
+    assert both[0].newest == ill.newest
     line.run(61)
     assert objectives.burn(SLO, ERRORS, "production", now=clock.now()).answer is Answer.ERROR
     assert objectives.burn(SLO, ERRORS, "staging", now=clock.now()).answer is Answer.ERROR

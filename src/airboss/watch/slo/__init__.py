@@ -19,6 +19,7 @@ from airboss.watch.slo.model import (
     Objective,
     Place,
     Slo,
+    Standing,
 )
 from airboss.watch.slo.openslo import parse_sli, parse_slo, resolve
 from airboss.watch.slo.rules import (
@@ -52,6 +53,7 @@ __all__ = [
     "Objectives",
     "Place",
     "Slo",
+    "Standing",
     "budget",
     "budget_use",
     "burn_rate",

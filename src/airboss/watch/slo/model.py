@@ -92,6 +92,17 @@ class BudgetStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an SLO stands: the budget of each objective, how many times faster than allowed that of the strictest was spent
+    in the last hour (None without events), and when the newest event was.
+    """
+
+    budgets: tuple[BudgetStatus, ...]
+    burn: float | None
+    newest: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
     """What one objective's error budget lost in a stretch of time, of whatever cause.
 

@@ -17,11 +17,13 @@ from airboss.watch.slo.model import (
     Indicator,
     IndicatorKind,
     Slo,
+    Standing,
 )
-from airboss.watch.slo.rules import budget, budget_use, check_rule, judge_burn
-from airboss.watch.telemetry import TelemetryReader
+from airboss.watch.slo.rules import budget, budget_use, burn_rate, check_rule, events, judge_burn
+from airboss.watch.telemetry import Asked, Sums, TelemetryReader, WindowCounts
 
 MAX_AGE: Final = timedelta(seconds=60)
+_HOUR: Final = timedelta(hours=1)
 
 
 class Objectives:
@@ -32,11 +34,21 @@ class Objectives:
 
     def budgets(self, slo: Slo, indicator: Indicator, environment: str, *, now: datetime) -> list[BudgetStatus]:
         """Return the budget of each objective. Raises Unavailable when the store does not answer."""
-        where = indicator.environment or environment
-        (counts,) = self._telemetry.window_counts(
-            indicator.service, where, [slo.window], at=now, durations=_needs(indicator)
-        )
-        return [budget(slo, objective, indicator, counts) for objective in slo.objectives]
+        return list(self.standings([(slo, indicator, environment)], now=now)[0].budgets)
+
+    def standings(self, asked: Sequence[tuple[Slo, Indicator, str]], *, now: datetime) -> list[Standing]:
+        """Return how SLOs stand, each by its indicator, in its indicator's environment or the one given; all that are about
+        statuses by one read. Raises Unavailable when the store does not answer.
+        """
+        found = self._counted([(indicator, where, (slo.window, _HOUR)) for slo, indicator, where in asked], now)
+        return [
+            Standing(
+                budgets=tuple(budget(slo, one, indicator, sums.windows[0]) for one in slo.objectives),
+                burn=_burn(indicator, slo, sums.windows[1]),
+                newest=sums.newest,
+            )
+            for (slo, indicator, _), sums in zip(asked, found, strict=True)
+        ]
 
     def use(
         self, slo: Slo, indicator: Indicator, environment: str, spans: Sequence[tuple[datetime, datetime]]
@@ -86,38 +98,78 @@ class Objectives:
 
         Raises Invalid for a rule that cannot fail at this target.
         """
-        objective = slo.strictest
-        for rule in rules:
-            check_rule(rule, objective)
-        where = indicator.environment or environment
-        windows = sorted({window for rule in rules for window in (rule.long, rule.short)})
+        (said,) = self.burns_of([(slo, indicator, environment, rules)], now=now, max_age=max_age)
+        return said
+
+    def burns_of(
+        self,
+        asked: Sequence[tuple[Slo, Indicator, str, Sequence[BurnRule]]],
+        *,
+        now: datetime,
+        max_age: timedelta = MAX_AGE,
+    ) -> list[list[BurnAnswer]]:
+        """Return what `burns` would of many SLOs; all that are about statuses by one read."""
+        for slo, _, _, rules in asked:
+            for rule in rules:
+                check_rule(rule, slo.strictest)
+        windows = [tuple({window: None for rule in rules for window in (rule.long, rule.short)}) for *_, rules in asked]
+        places = [(indicator, where, lengths) for (_, indicator, where, _), lengths in zip(asked, windows, strict=True)]
         try:
-            newest = self._telemetry.freshness(indicator.service, where, now=now)
-            found = self._telemetry.window_counts(
-                indicator.service, where, windows, at=now, durations=_needs(indicator)
-            )
-            counted = dict(zip(windows, found, strict=True))
+            found = self._counted(places, now)
         except Unavailable as fault:
-            return [_unknown(slo, rule, f"{slo.name} cannot be judged: {fault.detail}.") for rule in rules]
-        return [
-            judge_burn(
-                slo,
-                objective,
-                indicator,
-                rule,
-                long=counted[rule.long],
-                short=counted[rule.short],
-                newest=newest,
-                now=now,
-                max_age=max_age,
+            return [
+                [_unknown(slo, rule, f"{slo.name} cannot be judged: {fault.detail}.") for rule in rules]
+                for slo, _, _, rules in asked
+            ]
+        answers = []
+        for (slo, indicator, _, rules), sums in zip(asked, found, strict=True):
+            counted = {counts.window: counts for counts in sums.windows}
+            answers.append(
+                [
+                    judge_burn(
+                        slo,
+                        slo.strictest,
+                        indicator,
+                        rule,
+                        long=counted[rule.long],
+                        short=counted[rule.short],
+                        newest=sums.newest,
+                        now=now,
+                        max_age=max_age,
+                    )
+                    for rule in rules
+                ]
             )
-            for rule in rules
+        return answers
+
+    def _counted(self, asked: Sequence[tuple[Indicator, str, tuple[timedelta, ...]]], now: datetime) -> list[Sums]:
+        """Return what indicators counted in windows that end now, and the newest sample of each, in the given order.
+
+        Counts are moved on from question to question, of all indicators by one read; durations are read, one by one.
+        """
+        moved = [number for number, (indicator, _, _) in enumerate(asked) if not _needs(indicator)]
+        places = [
+            Asked(service=indicator.service, environment=indicator.environment or environment, windows=windows)
+            for indicator, environment, windows in asked
         ]
+        found = dict(zip(moved, self._telemetry.sums_of([places[number] for number in moved], at=now), strict=True))
+        for number, place in enumerate(places):
+            if number not in found:
+                newest = self._telemetry.freshness(place.service, place.environment, now=now)
+                counts = self._telemetry.window_counts(place.service, place.environment, place.windows, at=now)
+                found[number] = Sums(windows=tuple(counts), newest=newest)
+        return [found[number] for number in range(len(asked))]
 
 
 def _needs(indicator: Indicator) -> bool:
     """Return whether events are told good from bad by how long they took."""
     return indicator.kind is not IndicatorKind.STATUS
+
+
+def _burn(indicator: Indicator, slo: Slo, counts: WindowCounts) -> float | None:
+    """Return how fast the budget of the strictest objective was spent in a window."""
+    found = events(indicator, slo.strictest, counts)
+    return None if found is None else burn_rate(*found, slo.strictest)
 
 
 def _unknown(slo: Slo, rule: BurnRule, sentence: str) -> BurnAnswer:

@@ -92,7 +92,8 @@ class Cells:
 
     def take(self, *, source: int, at_us: int) -> Flush:
         """Return what moved since the last flush, as whole values. Follow with `confirm` or `restore`."""
-        self.floor_us = max(self.floor_us, at_us)
+        # Later than any before, also under a clock that was set back: that a flush was made can be told by its time.
+        self.floor_us = max(self.floor_us + 1, at_us)
         self._sequence += 1
         buckets = [self._plain_row(key, slot) for key, slot in self.plain.dirty()]
         pods = self._pods_by_cell()

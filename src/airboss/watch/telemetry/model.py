@@ -167,6 +167,25 @@ class WindowCounts:
     observed: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One place, and the windows whose counts are asked for."""
+
+    service: str
+    environment: str
+    windows: tuple[timedelta, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """What was asked for, in its order, without histograms; and when the newest span that was counted ended, None when
+    nothing came for a day.
+    """
+
+    windows: tuple[WindowCounts, ...]
+    newest: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArmSeries:
     """One arm over n plot points."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from airboss.watch.telemetry.model import ActiveExposure, Ints
 
@@ -74,6 +74,16 @@ class BucketRow:
     """Plain: hist. Change: hist, first_hist, subjects_hist, groups (flat)."""
     pods: Ints | None = None
     """Of a deploy's arm, the durations by pod: rows of (pod · 288 + bin, count), shape (k, 2); None without any."""
+
+
+class CountRow(NamedTuple):
+    """The counts of one plain bucket at one source, without its bins."""
+
+    source: int
+    start_us: int
+    requests: int
+    bad: int
+    newest_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -197,6 +207,14 @@ class BucketStore(Protocol):
 
     def sums(self, name: Series, start_us: int, end_us: int) -> tuple[int, int]:
         """Return (requests, bad) over buckets of any width with start in [start_us, end_us)."""
+        ...
+
+    def count_rows(
+        self, names: Sequence[Series], ranges: Sequence[tuple[int, int]]
+    ) -> Mapping[Series, Sequence[CountRow]]:
+        """Return plain buckets of any width with start in one of the ranges [from, to), which do not overlap. Series
+        without any may be missing.
+        """
         ...
 
     def details(self, name: Series, start_us: int, end_us: int) -> Ints | None:

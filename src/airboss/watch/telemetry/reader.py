@@ -20,6 +20,7 @@ from airboss.watch.telemetry.model import (
     ActiveExposure,
     Arm,
     ArmSeries,
+    Asked,
     BucketSeries,
     Counts,
     Coverage,
@@ -28,6 +29,7 @@ from airboss.watch.telemetry.model import (
     Ints,
     SealedBlock,
     Signal,
+    Sums,
     TelemetrySettings,
     WindowCounts,
     no_pairs,
@@ -42,6 +44,7 @@ from airboss.watch.telemetry.ports import (
     Series,
 )
 from airboss.watch.telemetry.rules import Fate, Sealing, alive_us, fate, grid, quantile_us
+from airboss.watch.telemetry.running import RunningSums
 
 _US: Final = timedelta(microseconds=1)
 MOST_BLOCKS: Final = 1_000
@@ -58,6 +61,13 @@ class TelemetryReader:
         self._exposures = exposures
         self._settings = settings
         self._width_us = settings.change_width // _US
+        self._running = RunningSums(
+            store,
+            width_us=settings.plain_width // _US,
+            lateness_us=settings.lateness // _US,
+            fine_kept_us=settings.fine_kept // _US,
+            plain_kept_us=settings.plain_kept // _US,
+        )
         self._sealing = Sealing(
             lateness_us=settings.lateness // _US,
             dead_after_us=settings.dead_after // _US,
@@ -155,6 +165,43 @@ class TelemetryReader:
                 observed=timedelta(microseconds=alive_us(boots, start_us - 1, end_us - 1)),
             )
         return [counted[window] for window in windows]
+
+    def sums_of(self, asked: Sequence[Asked], *, at: datetime) -> list[Sums]:
+        """Return for each place the counts of its windows, as `window_counts` would without durations, and the newest
+        sample as `freshness` would; in the given order. Windows that are asked for again and again, each a little
+        later, are moved on instead of read (`running.py`): for what asks every second, or for hundreds at once.
+        """
+        end_us = to_micros(at) + 1
+        boots = self._store.boots(end_us - max((window for one in asked for window in one.windows), default=_US) // _US)
+        lengths: dict[Series, list[int]] = {}
+        for one in asked:
+            name = Series(service=one.service, environment=one.environment)
+            lengths.setdefault(name, []).extend(window // _US for window in one.windows)
+        moved = self._running.move(lengths, end_us, boots)
+        observed = {
+            window: timedelta(microseconds=alive_us(boots, end_us - 1 - window // _US, end_us - 1))
+            for one in asked
+            for window in one.windows
+        }
+        found = []
+        for one in asked:
+            name = Series(service=one.service, environment=one.environment)
+            counts = dict(zip(lengths[name], moved[name].counts, strict=True))
+            newest_us = moved[name].newest_us
+            windows = tuple(
+                WindowCounts(
+                    window=window,
+                    start=at - window,
+                    end=at,
+                    total=counts[window // _US][0],
+                    bad=counts[window // _US][1],
+                    hist=None,
+                    observed=observed[window],
+                )
+                for window in one.windows
+            )
+            found.append(Sums(windows=windows, newest=from_micros(newest_us) if newest_us else None))
+        return found
 
     def arm_counts(self, change_id: str, service: str, environment: str) -> dict[Arm, tuple[int, int]]:
         """Return by arm the (requests, bad ones) of a change that are kept, over all its attempts and steps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -32,7 +32,16 @@ from airboss.watch.telemetry.adapters.tables import (
 )
 from airboss.watch.telemetry.cells import DETAIL_SIZE
 from airboss.watch.telemetry.model import NUM_BINS, Ints
-from airboss.watch.telemetry.ports import Boot, BucketRow, CoverageRow, ExemplarRow, Flush, Series, SubjectChunk
+from airboss.watch.telemetry.ports import (
+    Boot,
+    BucketRow,
+    CountRow,
+    CoverageRow,
+    ExemplarRow,
+    Flush,
+    Series,
+    SubjectChunk,
+)
 from airboss.watch.telemetry.subjects import scope_of
 
 _BUCKET_KEY: Final = ("series", "width_us", "start_us", "source")
@@ -60,13 +69,31 @@ class SqlBucketStore:
         self._sums = sa.select(sa.func.sum(bucket.c.requests), sa.func.sum(bucket.c.bad)).where(
             named, counted, since, before
         )
-        self._newest = sa.select(sa.func.max(bucket.c.newest_us)).where(named, counted, since)
+        # A bucket's newest sample ended in it, so that of the last bucket of each width is the newest: no day is read through.
+        last = bucket.alias("last")
+        newest = [
+            sa.select(sa.func.max(bucket.c.newest_us)).where(
+                named,
+                bucket.c.width_us == width,
+                bucket.c.start_us
+                == sa.select(sa.func.max(last.c.start_us))
+                .where(
+                    last.c.series == sa.bindparam("name"),
+                    last.c.width_us == width,
+                    last.c.start_us >= sa.bindparam("from_us"),
+                )
+                .scalar_subquery(),
+            )
+            for width in (plain_width_us, ROLLUP_US)
+        ]
+        self._newest = sa.union_all(*newest)
         self._details = sa.select(detail.c.data).where(
             detail.c.series == sa.bindparam("name"),
             detail.c.width_us == plain_width_us,
             detail.c.start_us >= sa.bindparam("from_us"),
             detail.c.start_us < sa.bindparam("to_us"),
         )
+        self._count_rows: dict[int, sa.CompoundSelect[Any]] = {}
         self._written: set[int] = set()
 
     # -- writing
@@ -256,6 +283,38 @@ class SqlBucketStore:
             ).one()
         return int(requests or 0), int(bad or 0)
 
+    def count_rows(
+        self, names: Sequence[Series], ranges: Sequence[tuple[int, int]]
+    ) -> Mapping[Series, Sequence[CountRow]]:
+        by_id = {series_id(name): name for name in names}
+        given: dict[str, Any] = {"names": list(by_id)}
+        for number, (start_us, end_us) in enumerate(ranges):
+            given |= {f"from_{number}": start_us, f"to_{number}": end_us}
+        with self._read() as connection:
+            rows = connection.execute(self._in_ranges(len(ranges)), given).all()
+        found: dict[Series, list[CountRow]] = {}
+        for number, *counts in rows:
+            found.setdefault(by_id[number], []).append(CountRow(*counts))
+        return found
+
+    def _in_ranges(self, count: int) -> sa.CompoundSelect[Any]:
+        """Return the query of `count_rows` for so many ranges: each a search of its own in the key, never a scan."""
+        known = self._count_rows.get(count)
+        if known is None:
+            columns = [bucket.c[name] for name in ("series", *CountRow._fields)]
+            known = self._count_rows[count] = sa.union_all(
+                *(
+                    sa.select(*columns).where(
+                        bucket.c.series.in_(sa.bindparam("names", expanding=True)),
+                        bucket.c.width_us.in_([self._plain_width_us, ROLLUP_US]),
+                        bucket.c.start_us >= sa.bindparam(f"from_{number}", type_=sa.BigInteger),
+                        bucket.c.start_us < sa.bindparam(f"to_{number}", type_=sa.BigInteger),
+                    )
+                    for number in range(count)
+                )
+            )
+        return known
+
     def details(self, name: Series, start_us: int, end_us: int) -> Ints | None:
         with self._read() as connection:
             found = connection.scalars(
@@ -265,8 +324,8 @@ class SqlBucketStore:
 
     def newest(self, name: Series, since_us: int) -> int | None:
         with self._read() as connection:
-            found: int | None = connection.scalar(self._newest, {"name": series_id(name), "from_us": since_us})
-        return found
+            found = connection.scalars(self._newest, {"name": series_id(name), "from_us": since_us}).all()
+        return max((one for one in found if one is not None), default=None)
 
     def series_of(self, change_id: str) -> Sequence[Series]:
         columns = [column for column in series.c if column.name != "id"]
