@@ -6,7 +6,7 @@ rollouts use (`ratio`, `histogram`, `ceiling`, `groups`, `mixture` work on any l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,18 +26,40 @@ SUPPORT: Final = slice(70, 230)
 """Bins in which the simulated durations lie; the tests do not care where a histogram begins."""
 
 
-def harm_looks(stream: Iterator[Look], runs: int, alpha: float) -> Counts:
-    """Return the look (from 1) at which each run's ratio test rejects, or 0."""
-    main, late = mixture.begin(len(ratio.HARM_RATIOS), runs)
-    rejected = np.zeros(runs, dtype=np.int64)
-    for look, (canary, baseline, share) in enumerate(stream, start=1):
-        log_e = ratio.log_e(canary, canary + baseline, share, ratio.HARM_RATIOS, 1.0)
-        main, late = mixture.advance(main, late, look, log_e)
-        value = mixture.log_value(main, late, look, ratio.HARM_LOG_WEIGHTS)
-        rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
-        if rejected.all():
+def first_look(values: Iterable[Floats], runs: int, error: float) -> Counts:
+    """Return the look (from 1) at which each run's log e-value, (runs,) a look, first reaches 1/error; 0 for never. Takes no
+    look more than it needs.
+    """
+    decided = np.zeros(runs, dtype=np.int64)
+    for look, value in enumerate(values, start=1):
+        decided[(decided == 0) & (value >= -np.log(error))] = look
+        if decided.all():
             break
-    return rejected
+    return decided
+
+
+def harm_values(log_es: Iterable[Floats], log_weights: Floats, runs: int) -> Iterator[Floats]:
+    """Yield the log e-value of a harm test after each look's log e, (runs, J): a mixture with a late start."""
+    main, late = mixture.begin(len(log_weights), runs)
+    for look, log_e in enumerate(log_es, start=1):
+        main, late = mixture.advance(main, late, look, log_e)
+        yield mixture.log_value(main, late, look, log_weights)
+
+
+def harmless_values(log_es: Iterable[Floats], log_weights: Floats, runs: int) -> Iterator[Floats]:
+    """Yield the log e-value of a test of harmlessness after each look's log e, (runs, J): a mixture from the first look."""
+    process = np.zeros((runs, len(log_weights)))
+    for log_e in log_es:
+        process += log_e
+        yield mixture.log_sum(process + log_weights)
+
+
+def harm_looks(stream: Iterable[Look], runs: int, alpha: float) -> Counts:
+    """Return the look at which each run's ratio test rejects, or 0."""
+    log_es = (
+        ratio.log_e(canary, canary + baseline, share, ratio.HARM_RATIOS, 1.0) for canary, baseline, share in stream
+    )
+    return first_look(harm_values(log_es, ratio.HARM_LOG_WEIGHTS, runs), runs, alpha)
 
 
 def binomial_stream(
@@ -181,23 +203,19 @@ def latency_looks(
     alpha: float,
 ) -> Counts:
     """Return the look at which each run's histogram test rejects, or 0. Every arm draws its own multinomial counts."""
-    main, late = mixture.begin(histogram.TILT_COUNT, runs)
-    rejected = np.zeros(runs, dtype=np.int64)
-    past = np.zeros((runs, len(duration_law())), dtype=np.int64)
     share = canary / (canary + baseline)
-    foretold = histogram.foretell(past)
-    mixed = foretold.log_mixed(share)
-    for look in range(1, looks + 1):
-        slow = rng.multinomial(canary, canary_law(look), size=runs)
-        usual = rng.multinomial(baseline, baseline_law(look), size=runs)
-        if look <= 10 or look % 10 == 0:
-            foretold = histogram.foretell(past)
-            mixed = foretold.log_mixed(share)
-        log_e = histogram.log_e(slow, usual, share, foretold, mixed)
-        main, late = mixture.advance(main, late, look, log_e)
-        past += usual
-        value = mixture.log_value(main, late, look, histogram.LOG_WEIGHTS)
-        rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
-        if rejected.all():
-            break
-    return rejected
+
+    def log_es() -> Iterator[Floats]:
+        past = np.zeros((runs, len(duration_law())), dtype=np.int64)
+        foretold = histogram.foretell(past)
+        mixed = foretold.log_mixed(share)
+        for look in range(1, looks + 1):
+            slow = rng.multinomial(canary, canary_law(look), size=runs)
+            usual = rng.multinomial(baseline, baseline_law(look), size=runs)
+            if look <= 10 or look % 10 == 0:
+                foretold = histogram.foretell(past)
+                mixed = foretold.log_mixed(share)
+            yield histogram.log_e(slow, usual, share, foretold, mixed)
+            past += usual
+
+    return first_look(harm_values(log_es(), histogram.LOG_WEIGHTS, runs), runs, alpha)

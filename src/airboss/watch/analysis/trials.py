@@ -6,12 +6,14 @@ or are drawn here; the tests are the very functions the rollouts use.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from airboss.watch.analysis import excess, groups, harmless, histogram, mixture, ratio, simulate
+from airboss.watch.analysis import excess, groups, harmless, histogram, ratio, simulate
 from airboss.watch.analysis.bins import BINS_PER_DOUBLING, Counts, Floats, bins_of_margin
-from airboss.watch.analysis.simulate import Generator
+from airboss.watch.analysis.simulate import Generator, first_look, harm_values, harmless_values
 
 
 def excess_looks(
@@ -31,41 +33,35 @@ def excess_looks(
 
     `units` arrive at both arms together in a look; `shock` trebles the base rate in every other ten looks.
     """
-    process = np.zeros((runs, len(excess.LOG_WEIGHTS)))
-    past_bad, past_seen = np.zeros(runs), np.zeros(runs)
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        rate = base * (3.0 if shock and (look // 10) % 2 else 1.0)
-        seen = rng.poisson(units * share, runs)
-        bad = rng.binomial(seen, rate + allowed if harmful else rate)
-        others = rng.poisson(units * (1.0 - share), runs)
-        others_bad = rng.binomial(others, rate)
-        bets = excess.bets_for(past_bad, past_seen, share=share, excess=allowed)
-        process += excess.log_e(bad, seen, others_bad, share=share, excess=allowed, bets=bets)
-        past_bad += others_bad
-        past_seen += others
-        value = mixture.log_sum(process + excess.LOG_WEIGHTS)
-        certified[(certified == 0) & (value >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+
+    def log_es() -> Iterator[Floats]:
+        past_bad, past_seen = np.zeros(runs), np.zeros(runs)
+        for look in range(1, looks + 1):
+            rate = base * (3.0 if shock and (look // 10) % 2 else 1.0)
+            seen = rng.poisson(units * share, runs)
+            bad = rng.binomial(seen, rate + allowed if harmful else rate)
+            others = rng.poisson(units * (1.0 - share), runs)
+            others_bad = rng.binomial(others, rate)
+            bets = excess.bets_for(past_bad, past_seen, share=share, excess=allowed)
+            yield excess.log_e(bad, seen, others_bad, share=share, excess=allowed, bets=bets)
+            past_bad += others_bad
+            past_seen += others
+
+    return first_look(harmless_values(log_es(), excess.LOG_WEIGHTS, runs), runs, beta)
 
 
 def margin_looks(
     rng: Generator, runs: int, looks: int, beta: float, *, base: float, margin: float, truth: float, canary: int = 200
 ) -> Counts:
     """Return the look at which the relative test certifies at a 1:1 split when the true ratio is `truth`."""
-    process = np.zeros((runs, len(ratio.SAFE_RATIOS)))
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        bad = rng.binomial(canary, base * truth, runs)
-        both = bad + rng.binomial(canary, base, runs)
-        process += ratio.log_e(bad, both, 0.5, ratio.SAFE_RATIOS, 1.0 + margin)
-        value = mixture.log_sum(process + ratio.SAFE_LOG_WEIGHTS)
-        certified[(certified == 0) & (value >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+
+    def log_es() -> Iterator[Floats]:
+        for _ in range(looks):
+            bad = rng.binomial(canary, base * truth, runs)
+            both = bad + rng.binomial(canary, base, runs)
+            yield ratio.log_e(bad, both, 0.5, ratio.SAFE_RATIOS, 1.0 + margin)
+
+    return first_look(harmless_values(log_es(), ratio.SAFE_LOG_WEIGHTS, runs), runs, beta)
 
 
 def quantile_looks(
@@ -79,17 +75,14 @@ def quantile_looks(
     threshold = int(np.argmax(above <= over))
     over, beyond = float(above[threshold]), float(above[threshold if harmful else threshold + shift])
     tail = np.concatenate(([float(above[threshold + shift]) / over], ratio.TAIL_RATIOS))
-    process = np.zeros((runs, len(ratio.TAIL_LOG_WEIGHTS)))
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        slow = rng.binomial(canary, beyond, runs)
-        both = slow + rng.binomial(canary, over, runs)
-        process += ratio.log_e(slow, both, 0.5, tail, 1.0)
-        value = mixture.log_sum(process + ratio.TAIL_LOG_WEIGHTS)
-        certified[(certified == 0) & (value >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+
+    def log_es() -> Iterator[Floats]:
+        for _ in range(looks):
+            slow = rng.binomial(canary, beyond, runs)
+            both = slow + rng.binomial(canary, over, runs)
+            yield ratio.log_e(slow, both, 0.5, tail, 1.0)
+
+    return first_look(harmless_values(log_es(), ratio.TAIL_LOG_WEIGHTS, runs), runs, beta)
 
 
 def pod_looks(
@@ -107,20 +100,16 @@ def pod_looks(
     """Return the look at which the test by pods rejects: `sizes` requests a look, of which the first `chosen` pods' are
     the canary's and fail `harm` times as often; each pod's rate varies with a coefficient of variation `spread`.
     """
-    main, late = mixture.begin(len(groups.LAMBDAS), runs)
-    rejected = np.zeros(runs, dtype=np.int64)
     requests = np.broadcast_to(np.array(sizes), (runs, len(sizes)))
     mean = rate * np.array(sizes, dtype=np.float64)
     mean[:chosen] *= harm
-    for look in range(1, looks + 1):
-        noise = rng.gamma(spread**-2, spread**2, requests.shape) if spread > 0.0 else np.ones(requests.shape)
-        scores = groups.scores(rng.poisson(mean * noise), requests)
-        main, late = mixture.advance(main, late, look, groups.log_e(scores, chosen))
-        value = mixture.log_value(main, late, look, groups.LOG_WEIGHTS)
-        rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
-        if rejected.all():
-            break
-    return rejected
+
+    def log_es() -> Iterator[Floats]:
+        for _ in range(looks):
+            bad = rng.poisson(mean * _noise(rng, spread, requests.shape))
+            yield groups.log_e(groups.scores(bad, requests), chosen)
+
+    return first_look(harm_values(log_es(), groups.LOG_WEIGHTS, runs), runs, alpha)
 
 
 def pod_duration_looks(
@@ -141,27 +130,23 @@ def pod_duration_looks(
     look, of standard deviation `spread`. `by_pods`: the test by pods, else the plain one on the same counts.
     """
     weights = groups.LATENCY_LOG_WEIGHTS if by_pods else histogram.LOG_WEIGHTS
-    main, late = mixture.begin(len(weights), runs)
-    rejected = np.zeros(runs, dtype=np.int64)
-    past = np.zeros((runs, len(simulate.duration_law())), dtype=np.int64)
     requests = np.full((runs, pods), values)
-    foretold = histogram.foretell(past)
     stream = simulate.pod_durations(rng, runs=runs, looks=looks, pods=pods, values=values, spread=spread, slower=slower)
-    for look, hist in enumerate(stream, start=1):
-        if look <= 10 or look % 10 == 0:
-            foretold = histogram.foretell(past)
-        usual = hist[:, 1:].sum(axis=1)
-        if by_pods:
-            log_e = groups.latency_log_e(hist, requests, 1, foretold)
-        else:
-            log_e = histogram.log_e(hist[:, 0], usual, 1.0 / pods, foretold)
-        main, late = mixture.advance(main, late, look, log_e)
-        past += usual
-        value = mixture.log_value(main, late, look, weights)
-        rejected[(rejected == 0) & (value >= -np.log(alpha))] = look
-        if rejected.all():
-            break
-    return rejected
+
+    def log_es() -> Iterator[Floats]:
+        past = np.zeros((runs, len(simulate.duration_law())), dtype=np.int64)
+        foretold = histogram.foretell(past)
+        for look, hist in enumerate(stream, start=1):
+            if look <= 10 or look % 10 == 0:
+                foretold = histogram.foretell(past)
+            usual = hist[:, 1:].sum(axis=1)
+            if by_pods:
+                yield groups.latency_log_e(hist, requests, 1, foretold)
+            else:
+                yield histogram.log_e(hist[:, 0], usual, 1.0 / pods, foretold)
+            past += usual
+
+    return first_look(harm_values(log_es(), weights, runs), runs, alpha)
 
 
 def pod_excess_looks(
@@ -184,29 +169,26 @@ def pod_excess_looks(
     A harmful canary fails in `allowed` of its requests besides. `by_pods`: the test by pods, else the plain one.
     """
     weights = harmless.LOG_WEIGHTS if by_pods else excess.LOG_WEIGHTS
-    process = np.zeros((runs, len(weights)))
-    past_bad, past_seen = np.zeros(runs), 0.0
     sizes = np.full((runs, pods), requests)
     share = chosen / pods
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        noise = rng.gamma(spread**-2, spread**2, sizes.shape) if spread > 0.0 else np.ones(sizes.shape)
-        rate = base * noise
-        rate[:, :chosen] += allowed if harmful else 0.0
-        bad = rng.binomial(sizes, np.minimum(rate, 1.0))
-        mine, others = bad[:, :chosen].sum(axis=1), bad[:, chosen:].sum(axis=1)
-        if by_pods:
-            bets = harmless.bets_for(past_bad, past_seen, allowed)
-            process += harmless.excess_log_e(bad, sizes, chosen, allowed, bets)
-        else:
-            bets = excess.bets_for(past_bad, past_seen, share=share, excess=allowed)
-            process += excess.log_e(mine, chosen * requests, others, share=share, excess=allowed, bets=bets)
-        past_bad += others
-        past_seen += (pods - chosen) * requests
-        certified[(certified == 0) & (mixture.log_sum(process + weights) >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+
+    def log_es() -> Iterator[Floats]:
+        past_bad, past_seen = np.zeros(runs), 0.0
+        for _ in range(looks):
+            rate = base * _noise(rng, spread, sizes.shape)
+            rate[:, :chosen] += allowed if harmful else 0.0
+            bad = rng.binomial(sizes, np.minimum(rate, 1.0))
+            mine, others = bad[:, :chosen].sum(axis=1), bad[:, chosen:].sum(axis=1)
+            if by_pods:
+                bets = harmless.bets_for(past_bad, past_seen, allowed)
+                yield harmless.excess_log_e(bad, sizes, chosen, allowed, bets)
+            else:
+                bets = excess.bets_for(past_bad, past_seen, share=share, excess=allowed)
+                yield excess.log_e(mine, chosen * requests, others, share=share, excess=allowed, bets=bets)
+            past_bad += others
+            past_seen += (pods - chosen) * requests
+
+    return first_look(harmless_values(log_es(), weights, runs), runs, beta)
 
 
 def pod_quantile_looks(
@@ -228,18 +210,21 @@ def pod_quantile_looks(
     shift = doublings * np.log(2.0) / simulate.SIGMA
     at = float(ndtri(0.95))
     bets = harmless.tail_bets_for(np.full(runs, tail_of(doublings)))
-    process = np.zeros((runs, len(harmless.LOG_WEIGHTS)))
     sizes = np.full((runs, pods), requests)
     places: Floats = np.full(pods, at)
     places[0] += 0.0 if harmful else shift
-    certified = np.zeros(runs, dtype=np.int64)
-    for look in range(1, looks + 1):
-        beyond = rng.binomial(sizes, ndtr(rng.normal(0.0, spread / simulate.SIGMA, sizes.shape) - places))
-        process += harmless.tail_log_e(beyond, sizes, 1, bets)
-        certified[(certified == 0) & (mixture.log_sum(process + harmless.LOG_WEIGHTS) >= -np.log(beta))] = look
-        if certified.all():
-            break
-    return certified
+
+    def log_es() -> Iterator[Floats]:
+        for _ in range(looks):
+            beyond = rng.binomial(sizes, ndtr(rng.normal(0.0, spread / simulate.SIGMA, sizes.shape) - places))
+            yield harmless.tail_log_e(beyond, sizes, 1, bets)
+
+    return first_look(harmless_values(log_es(), harmless.LOG_WEIGHTS, runs), runs, beta)
+
+
+def _noise(rng: Generator, spread: float, shape: tuple[int, ...]) -> Floats:
+    """Return what pods' rates are multiplied by: gamma noise of mean 1 and coefficient of variation `spread`."""
+    return rng.gamma(spread**-2, spread**2, shape) if spread > 0.0 else np.ones(shape)
 
 
 def tail_of(doublings: float) -> float:
