@@ -61,18 +61,29 @@ def test_a_subject_of_any_rate_gives_mean_one_at_the_margin(p, share, margin):
     assert np.allclose(mean, 1.0, atol=1e-9)
 
 
-@given(p=rates, share=shares, allowed=st.floats(0.001, 0.4), past=st.integers(0, 5000))
-def test_a_subject_of_any_rate_gives_mean_one_at_the_allowed_excess(p, share, allowed, past):
-    """The allowance test has expectation exactly one for p_canary = p + δ, whatever p, f and the bets are."""
+@given(p=st.floats(0.0, 0.2), share=shares, margin=st.floats(0.05, 1.0), worse=st.floats(1.0, 2.0))
+def test_a_subject_beyond_the_margin_never_gains(p, share, margin, worse):
+    """Non-inferiority inside its null: a canary worse than the margin has an expectation of at most one, by every bet."""
+    null = 1.0 + margin
+    canary, baseline = (np.exp(ratio.log_e(arm, 1, share, ratio.SAFE_RATIOS, null)) for arm in (1, 0))
+    mean = 1.0 + share * worse * null * p * (canary - 1.0) + (1.0 - share) * p * (baseline - 1.0)
+    assert (mean <= 1.0 + 1e-9).all()
+
+
+@given(p=rates, share=shares, allowed=st.floats(0.001, 0.4), past=st.integers(0, 5000), worse=st.floats(0.0, 1.0))
+def test_a_subject_of_any_rate_gives_mean_one_at_the_allowed_excess(p, share, allowed, past, worse):
+    """The allowance test has expectation exactly one for p_canary = p + δ, whatever p, f and the bets are; beyond, less."""
     bets = excess.bets_for(past // 100, past, share=share, excess=allowed)
 
     def e(c: int, n: int, b: int) -> np.ndarray:
         return np.exp(excess.log_e(c, n, b, share=share, excess=allowed, bets=bets))
 
-    mean = share * ((p + allowed) * e(1, 1, 0) + (1.0 - p - allowed) * e(0, 1, 0)) + (1.0 - share) * (
-        p * e(0, 0, 1) + (1.0 - p) * e(0, 0, 0)
-    )
-    assert np.allclose(mean, 1.0, atol=1e-9)
+    def mean(canary: float) -> np.ndarray:
+        usual = p * e(0, 0, 1) + (1.0 - p) * e(0, 0, 0)
+        return share * (canary * e(1, 1, 0) + (1.0 - canary) * e(0, 1, 0)) + (1.0 - share) * usual
+
+    assert np.allclose(mean(p + allowed), 1.0, atol=1e-9)
+    assert (mean(p + allowed + worse * (1.0 - p - allowed)) <= 1.0 + 1e-9).all()
 
 
 @given(st.lists(st.floats(0.0, 0.5), min_size=1, max_size=6), st.floats(0.005, 0.4))
@@ -246,6 +257,13 @@ def test_start_weights_are_a_law():
     for look in range(1, 200):
         begun += math.exp(mixture.log_start_weight(look))
         assert math.isclose(begun + math.exp(mixture.log_unstarted(look)), 1.0, rel_tol=1e-9)
+
+
+def test_the_alternatives_of_harm_are_those_of_the_method():
+    """Twelve ratios, evenly apart on a log scale from 1.15 to 40, and eight bets between pods from .05 to 3."""
+    assert (len(ratio.HARM_RATIOS), ratio.HARM_RATIOS[0], ratio.HARM_RATIOS[-1]) == (12, 1.15, 40.0)
+    assert np.allclose(np.diff(np.log(ratio.HARM_RATIOS), n=2), 0.0)
+    assert (len(groups.LAMBDAS), groups.LAMBDAS[0], groups.LAMBDAS[-1]) == (8, 0.05, 3.0)
 
 
 def test_weights_sum_to_one():

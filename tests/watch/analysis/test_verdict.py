@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -229,6 +231,68 @@ def test_many_metrics_share_one_level(blocks):
     first = decide(fold(alone, blocks(rows, 0.01, 1000)))
     tenth = decide(fold(among, blocks(rows, 0.01, 1000)))
     assert tenth.log_e_harm == pytest.approx(np.logaddexp(first.log_e_harm, np.log(9.0)) - np.log(10.0), abs=1e-6)
+
+
+def test_every_critical_metric_must_be_certified(blocks):
+    """Errors that are shown harmless do not carry a latency of which nothing is known, unless the gate can do without it."""
+    rows = [(0, 2)] * 30
+    for critical, outcome in ((True, Outcome.CONTINUE), (False, Outcome.PASS)):
+        latency = Metric(name="latency", kind=Kind.LATENCY, critical=critical)
+        state = new_step(start([ERRORS, latency], 0.01, 0.01), step_of(0))
+        verdict = decide(fold(state, blocks(rows, 0.01, 1000)))
+        assert verdict.metrics[0].outcome is Outcome.PASS
+        assert verdict.outcome is outcome
+
+
+def test_a_ceiling_certifies_where_a_relative_margin_never_can(blocks):
+    """Without errors and without an allowance only a rate that is fine whatever the baseline does shows harmlessness; it
+    shares its β with the other ways.
+    """
+    rows = [(0, 0)] * 20
+    step = step_of(2, allowance=0.0)
+    without = decide(fold(new_step(start([ERRORS], 0.01, 0.01), step), blocks(rows, 0.50, 200)))
+    ceiled = Metric(name="errors", kind=Kind.RATIO, ceiling=0.01)
+    with_one = decide(fold(new_step(start([ceiled], 0.01, 0.01), step), blocks(rows, 0.50, 200)))
+    assert (without.outcome, with_one.outcome) == (Outcome.CONTINUE, Outcome.PASS)
+    assert with_one.metrics[0].log_e_safe < 2_000 * 0.0101 - np.log(2.0)
+
+
+def test_strata_are_compared_inside_themselves(blocks):
+    """A canary that gets more of the region in which everything fails more often is no harm (Simpson): region by region the arms
+    are alike. Pooled into one block the same counts convict.
+    """
+
+    def arm(seen, bad):
+        return ArmCounts(requests=seen, bad=bad)
+
+    apart = pooled = new_step(start([ERRORS], 0.01, 0.01, design=Design.DEPLOY), step_of(1))
+    for number in range(10):
+        at = {"start_us": number, "end_us": number + 1, "share_canary": 0.1}
+        for stratum, mine, rest in (("eu", arm(100, 5), arm(100, 5)), ("us", arm(50, 0), arm(1000, 1))):
+            apart = update(apart, Block(canary=mine, baseline=rest, stratum=stratum, **at))
+        pooled = update(pooled, Block(canary=arm(150, 5), baseline=arm(1100, 6), **at))
+    assert decide(apart).outcome is not Outcome.FAIL
+    assert decide(pooled).outcome is Outcome.FAIL
+
+
+def test_a_block_is_judged_by_what_was_known_before_it(people):
+    """Thresholds, tilts and bets for a block come from blocks before it: what a block says moves none of them for itself."""
+    world = people(5)
+    state = new_step(start([ERRORS, LATENCY], 0.01, 0.01), step_of(1))
+    for _ in range(20):
+        state = update(state, world.block(0.1))
+    block = world.block(0.1)
+    slow = replace(
+        block,
+        baseline=replace(block.baseline, subjects_hist=np.roll(block.baseline.subjects_hist, 40), subjects_bad=50),
+    )
+    usual, other = update(state, block), update(state, slow)
+    # The baseline's durations and failures of the step are evidence for nothing in the harm test of the attempt.
+    assert [track.threshold_bin for track in usual.tracks] == [track.threshold_bin for track in other.tracks]
+    for one, two in zip(usual.tracks, other.tracks, strict=True):
+        assert np.array_equal(one.harm_main, two.harm_main)
+    later = world.block(0.1)
+    assert not np.array_equal(update(usual, later).tracks[1].harm_main, update(other, later).tracks[1].harm_main)
 
 
 @pytest.mark.parametrize(
