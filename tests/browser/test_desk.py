@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from tests.faces.web import samples_lists
 from tests.faces.web.stories import flags
 from tests.faces.web.town import Town, town
 from tests.tower.world import ramp
+
+from airboss.faces.web.frame import MORE, PLACES
 
 pytestmark = pytest.mark.browser
 
@@ -39,6 +42,12 @@ def served() -> Iterator[Town]:
         world.house.flags.kill("pay.onepress", "totals are wrong", actor=world.people["dev-b"])
         world.house.checkpoints.write_now()
         yield made
+
+
+def test_every_page_of_the_navigation_is_looked_at() -> None:
+    """Whatever the bar and its menu lead to is under axe in both themes: here, or as a sample page."""
+    looked = {path.partition("?")[0] for path in PAGES} | {f"/{name}" for name in samples_lists.PAGES}
+    assert {href for _, href in (*PLACES, *MORE)} <= looked
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -31,7 +31,7 @@ from airboss.people.access import LOCAL, Actor, Role
 from airboss.people.identity import AddPerson
 from airboss.testing import ManualClock, SeededChance
 from airboss.tower.exposures import TowerExposures
-from airboss.watch.telemetry import Columns, Ingest, Origin, TelemetrySettings
+from airboss.watch.telemetry import Columns, Ingest, Origin, ProtobufReader, TelemetrySettings
 
 CATALOG = """
 apiVersion: airboss/v1
@@ -413,6 +413,11 @@ class World:
         flush = self.ingest.take(source=self.source, at_us=now_us)
         self.house.buckets.flush(flush)
         self.ingest.confirm(flush)
+
+    def send(self, body: bytes) -> None:
+        """Let a body of OTLP come in, as a service exports it (protobuf, traces)."""
+        columns = ProtobufReader().read(body, "traces")
+        self._count(columns, self._told_of_exposures())
 
     def look(self, *, most: int = 20) -> None:
         """Look at everything that is due, until nothing is. A bug that the tower logged and lived on with is raised."""

@@ -118,6 +118,8 @@ class Slo:
     indicator: str | None
     target: float | None
     content: Mapping[str, Any]
+    window: str | None = None
+    """How long its budget lasts, as it was written: 28d."""
     signals: frozenset[str] = frozenset()
     """What it tells, as of an indicator."""
 

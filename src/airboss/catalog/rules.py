@@ -104,6 +104,7 @@ def slo(stored: Stored) -> Slo:
         indicator=spec.get("indicatorRef", inline),
         target=_target(spec.get("objectives")),
         content=stored.value,
+        window=_window(spec.get("timeWindow")),
         signals=_signals(stored.value),
     )
 
@@ -115,6 +116,13 @@ def _signals(value: Mapping[str, Any]) -> frozenset[str]:
     return (
         frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list | tuple) else frozenset()
     )
+
+
+def _window(windows: Any) -> str | None:
+    """Return the length of an objective's first window, as far as it can be read."""
+    first = windows[0] if isinstance(windows, list | tuple) and windows else None
+    length = first.get("duration") if isinstance(first, Mapping) else None
+    return length if isinstance(length, str) else None
 
 
 def _target(objectives: Any) -> float | None:

@@ -287,6 +287,10 @@ class Changes:
         owners = self._examiner.owners(connection, services) if actor.teams else frozenset[str]()
         return Scope(services=services, team=team, owners=owners)
 
+    def scope(self, connection: Connection, change: Change, actor: Actor) -> Scope:
+        """Return what submitting or editing a change is about, as those judge it. One query where rights are narrowed."""
+        return self._scope(connection, actor, frozenset(change.services), change.owner_team)
+
     # -- expanding -----------------------------------------------------------------------------------------------
 
     def expand(self, connection: Connection, draft: Draft) -> Expanded:

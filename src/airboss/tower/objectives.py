@@ -23,6 +23,7 @@ from airboss.watch.slo import (
     Slo,
     Standing,
     can_fail,
+    events,
     parse_sli,
     parse_slo,
     resolve,
@@ -31,7 +32,7 @@ from airboss.watch.slo import (
     span,
     unite,
 )
-from airboss.watch.telemetry import TelemetryReader
+from airboss.watch.telemetry import ARMS, TelemetryReader, WindowCounts
 
 FRESH: Final = timedelta(seconds=60)
 
@@ -131,6 +132,31 @@ class Standings:
             for slo in slos
         ]
 
+    def apart(
+        self,
+        connection: Connection,
+        slos: Sequence[catalog.Slo],
+        service: str,
+        environment: str,
+        counts: Mapping[str, WindowCounts],
+    ) -> list[dict[str, Any]]:
+        """Return what share of good events each arm of a change has had, by objective: {name, target, canary_pct,
+        baseline_pct}, None where nothing was counted. One query.
+
+        `counts` are the arms of spans whose service.name is `service`; objectives about anything else are left out.
+        """
+        indicators = self._indicators(connection) if slos else {}
+        found = []
+        for stored in slos:
+            try:
+                slo, indicator = _pair(stored, indicators)
+            except AirbossError:
+                continue  # the list of objectives says that it cannot be read
+            if indicator.service == service and indicator.environment in (None, environment):
+                shares = {f"{arm}_pct": _good_pct(slo, indicator, counts.get(arm)) for arm in ARMS}
+                found.append({"name": slo.name, "target": slo.strictest.target, **shares})
+        return found
+
     def _windows(self, pair: tuple[Slo, Indicator] | None, environment: str, at: datetime) -> list[dict[str, Any]]:
         """Return the alerts of an objective: each pair of windows with its bound; none where nothing can be said."""
         if pair is None:
@@ -212,12 +238,18 @@ def _known(standing: Standing, at: datetime) -> Mapping[str, Any] | None:
     }
 
 
+def _good_pct(slo: Slo, indicator: Indicator, counts: WindowCounts | None) -> float | None:
+    told = None if counts is None else events(indicator, slo.strictest, counts)
+    return None if told is None or not told[0] else round(100 * (told[0] - told[1]) / told[0], 4)
+
+
 def _shown(slo: catalog.Slo, known: Mapping[str, Any] | None) -> dict[str, Any]:
     fact = None if known is None else known["fact"]
     return {
         "name": slo.name,
         "service": slo.service,
         "target": slo.target,
+        "window": slo.window,
         "known": known is not None,
         "budget_left": None if fact is None else fact["budget_left"],
         "burn": None if fact is None else fact["burn"],

@@ -7,21 +7,10 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airboss.faces.web.views import (
-    Action,
-    Approval,
-    ChangePage,
-    Decision,
-    Entry,
-    ErrorPage,
-    Gate,
-    PlotData,
-    Reason,
-    Shell,
-    SignInPage,
-    Step,
-    Trace,
-)
+from airboss.faces.web.change_views import Approval, ChangePage, Decision, Entry, Gate, PlotData, Reason, Step, Trace
+from airboss.faces.web.signing import SignInPage
+from airboss.faces.web.site import ErrorPage
+from airboss.faces.web.views import Action, Shell
 
 NOW = datetime(2026, 11, 23, 14, 12, 40, tzinfo=UTC)
 ID = "chg_01kq3z8x5wf6vtd0c1m2n3p4q5"
@@ -90,7 +79,7 @@ def gates(*, verdict: str = "waiting") -> list[Gate]:
             "name": "checkout-availability",
             "what": "burn rate of the error budget",
             "verdict": {"tone": "well", "word": "passes", "sentence": "far from 14.4"},
-            "canary": {"value": "0.8 ×"},
+            "everybody": {"value": "0.8 ×"},
             "bound": "below 14.4 ×",
             "age_s": 2.1,
         },
@@ -174,6 +163,7 @@ def approval(*, mine: bool) -> Approval:
             if mine
             else "Waits for payments-leads",
         },
+        "remarks": [],
         "seats": [
             {"group": "payments-leads", "by": None, "at": None, "may": ["dev-b"]},
             {
@@ -300,6 +290,7 @@ def rolling() -> ChangePage:
         "created_at": before(minutes=4),
         "live": f"{HREF}/stream",
         "position": 418,
+        "withheld": "",
         "actions": [
             action("pause", "Pause"),
             action(

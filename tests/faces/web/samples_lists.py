@@ -9,9 +9,10 @@ from tests.faces.web import samples
 from tests.faces.web.samples import HREF, ID, NOW, before, rolling, shell
 
 from airboss.faces.web.inbox_page import InboxPage
+from airboss.faces.web.list_page import ChangesPage
 from airboss.faces.web.reviews_page import ReviewsPage
-from airboss.faces.web.services_page import ServicePage, ServicesPage
-from airboss.faces.web.views import ChangeRow, ChangesPage, Empty
+from airboss.faces.web.services_page import ServicePage, ServicesPage, Track
+from airboss.faces.web.views import ChangeRow, Empty, State
 
 
 def row(title: str, tone: str, word: str, sentence: str, **more: Any) -> ChangeRow:
@@ -178,6 +179,22 @@ def reviews() -> ReviewsPage:
     }
 
 
+def _track() -> Track:
+    """A canary that misses the objective beside a baseline that keeps it."""
+    below: State = {"tone": "needs", "word": "below 99.5 %"}
+    kept: State = {"tone": "well", "word": "kept"}
+    return {
+        "title": "New VAT engine for everybody",
+        "href": HREF,
+        "where": "10 % in production",
+        "since": before(minutes=4),
+        "arms": [
+            {"arm": "canary", "requests": "1,204", "errors": "1.2 %", "p95": "41 ms", "objectives": [("pay", "98.8 %", below)]},
+            {"arm": "baseline", "requests": "10,816", "errors": "0.2 %", "p95": "38 ms", "objectives": [("pay", "99.8 %", kept)]},
+        ],
+    }  # fmt: skip
+
+
 def services() -> ServicesPage:
     return {
         "shell": shell(),
@@ -191,6 +208,7 @@ def services() -> ServicesPage:
                 "objectives": rolling()["objectives"] * count,
                 "telemetry": {"tone": tone, "word": word, "sentence": "68.3 % of its spans name their change."},
                 "moving": count,
+                "tracks": [_track()] * count,
             }
             for name, count, tone, word in (("checkout", 2, "well", "heard"), ("pay", 0, "needs", "not heard"))
         ],
@@ -205,6 +223,7 @@ def service() -> ServicePage:
         "about": ["owned by payments", "critical tier", "runs in production", "keeps state"],
         "telemetry": {"tone": "well", "word": "heard", "sentence": "99 % of its spans name their change."},
         "objectives": rolling()["objectives"],
+        "tracks": [_track()],
         "coverage": [
             {
                 "where": "production",
@@ -232,7 +251,9 @@ def bare_service() -> ServicePage:
         "command": "airboss apply -f slo.yaml",
     }
     page = service()
-    page.update(objectives=[], coverage=[], moving=[], earlier=[], objectives_empty=empty, changes_empty=empty)
+    page.update(
+        objectives=[], tracks=[], coverage=[], moving=[], earlier=[], objectives_empty=empty, changes_empty=empty
+    )
     return page
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from tests.faces.web.town import Town
 from tests.tower.world import RISING, ramp
 
-from airboss.changes import Create
+from airboss.changes import Cancel, Create
+from airboss.decide.approvals import CastVote, Verdict
 
+_TITLES = {
+    "refund.self": "Refunds without a call",
+    "spring.sale": "Prices of the spring sale",
+    "till.queue": "The till says how long the queue is",
+}
+_NEVER_OUT = tuple(_TITLES)
+_STOCKTAKING = """
+apiVersion: airboss/v1
+kind: Window
+metadata: {{name: stocktaking}}
+spec: {{allow: false, zone: UTC, starts: "{starts}", lasts: 4h, reason: the shop is counted}}
+"""
 PATIENT = RISING.replace("most: 120s", "most: 600s")
 
 
@@ -34,7 +49,7 @@ spec:
 def morning(town: Town) -> dict[str, str]:
     """Let the morning pass; return the changes by what became of them."""
     world = town.world
-    world.apply(flags("basket.hints", "pay.onepress", "search.ranking", "cart.summary", "mail.receipt"))
+    world.apply(flags("basket.hints", "pay.onepress", "search.ranking", "cart.summary", "mail.receipt", *_NEVER_OUT))
     town.run(60)
     found = {}
 
@@ -50,6 +65,20 @@ def morning(town: Town) -> dict[str, str]:
     town.run(400, until=lambda: "step.ended" in world.facts(found["held"]))
     world.nature.per_s = 120
     town.run(12)
+
+    for name, flag in zip(("rejected", "cancelled", "scheduled"), _NEVER_OUT, strict=True):
+        found[name] = world.propose(ramp(flag=flag, users=60, title=_TITLES[flag]))
+    town.run(3)
+    seen = {name: world.change(found[name]).digest or "" for name in ("rejected", "scheduled")}
+    said = "The refund page has no way back yet."
+    reject = CastVote(change=found["rejected"], verdict=Verdict.REJECT, seen=seen["rejected"], comment=said)
+    world.house.approvals.vote(reject, world.people["dev-b"])
+    cancel = Cancel(change_id=found["cancelled"], reason="the campaign was put off")
+    world.house.changes.cancel(cancel, actor=world.people["dev-a"])
+    opens = (world.clock.now() - timedelta(minutes=1)).isoformat(timespec="seconds").replace("+00:00", "")
+    world.apply(_STOCKTAKING.format(starts=opens))
+    world.approve(found["scheduled"], "dev-b")
+    town.run(3)
 
     found["waiting"] = world.propose(ramp(flag="cart.summary", users=60, title="Cart summary beside the till"))
     draft = ramp(flag="mail.receipt", users=5, title="Receipts by mail, with the new layout").encode()

@@ -14,7 +14,9 @@ from tests.faces.web.queries import queries
 from tests.faces.web.stories import flags
 from tests.faces.web.test_site import Client, client
 from tests.tower.world import World, quick_folder, ramp
+from tests.watch.telemetry.otlp import Span, request
 
+from airboss.changes import Create
 from airboss.faces.reads.controls import controls_of
 from airboss.faces.reads.on_call import burning_of
 from airboss.people.access import Role
@@ -66,6 +68,58 @@ def test_flags_say_where_each_stands(world: World, ramped: str) -> None:
     assert found["tax.engine"]["states"][0]["change_id"] == ramped
     assert found["tax.engine"]["exposed_at"] is not None
     assert found["basket.hints"]["exposed_at"] is None
+
+
+def test_both_tracks_of_a_change_stand_on_their_service(world: World, ramped: str) -> None:
+    """Canary and baseline as they were counted, each against the objective; and of spans sent as OTLP, those worth opening."""
+    world.run(3)
+    arms: dict[str | None, str] = {}
+    with world.house.store.read() as connection:
+        evaluate = world.house.flags.served(connection).compiled.evaluate
+    for number in range(5_000):
+        answer = evaluate("tax.engine", f"user-{number}", {})
+        if answer.arm is not None:
+            arms.setdefault(answer.variant, answer.arm)
+    now = world.clock.now()
+    failed = Span(end=now, ms=420.0, bad=True, exposures=(arms["on"],))
+    sent = request([failed, Span(end=now, ms=12.5, exposures=(arms["off"],))])
+    sent.resource_spans[0].scope_spans[0].spans[0].trace_id = bytes.fromhex("0af7651916cd43dd8448eb211c80319c")
+    world.send(sent.SerializeToString())
+    own = client(world)
+    page = own.get(f"/changes/{ramped}").text
+    assert "Traces worth opening" in page
+    assert page.index("0af7651916cd43dd8448eb211c80319c") < page.index("420\N{NARROW NO-BREAK SPACE}ms") + 2_000
+    (track,) = own.get("/api/v1/services/checkout").json()["tracks"]
+    counted = world.house.telemetry.arm_counts(ramped, "checkout", "production")
+    assert {arm: (track[arm]["requests"], track[arm]["bad"]) for arm in ("canary", "baseline")} == counted
+    (objective,) = track["objectives"]
+    requests, bad = counted["canary"]
+    assert objective["canary_pct"] == round(100 * (requests - bad) / requests, 4)
+    for path in ("/services", "/services/checkout"):
+        page = own.get(path).text
+        assert f"{counted['baseline'][0]:,}" in page
+        assert all(word in page for word in ("Canary", "Baseline", "p95", f'href="/changes/{ramped}"'))
+
+
+def test_only_what_would_be_accepted_is_offered(world: World) -> None:
+    """Whose rights are narrowed to another team finds no button for a draft, and why; whose team owns it finds both."""
+    identity, root = world.house.identity, world.people["root"]
+    draft = world.house.changes.create(
+        Create(data=ramp(flag="basket.hints").encode(), source="draft.yaml"), actor=world.people["dev-a"]
+    ).id
+    for handle, team in (("dev-n", "search"), ("dev-o", "payments")):
+        identity.persons.add(AddPerson(handle=handle, role=Role.ENGINEER, teams=(team,)), root)
+    own, other = client(world, "dev-o"), client(world, "dev-n")
+    page = other.get(f"/changes/{draft}").text
+    assert f'action="/changes/{draft}/submit"' not in page
+    assert f'action="/changes/{draft}/cancel"' not in page
+    assert "rights are narrowed to team search, and this concerns team payments" in page
+    assert other.post(f"/changes/{draft}/submit").status_code == 403
+    assert "narrowed to" not in client(world, "viewer").get(f"/changes/{draft}").text
+    page = own.get(f"/changes/{draft}").text
+    assert "narrowed to" not in page
+    assert f'action="/changes/{draft}/cancel"' in page
+    assert own.post(f"/changes/{draft}/submit").status_code == 303
 
 
 def test_a_list_of_flags_costs_the_same_however_long(world: World) -> None:

@@ -24,6 +24,7 @@ from airboss.faces.reads.search import Wanted, search_view
 from airboss.faces.reads.services import coverage_view, service_page_view, service_view, services_view
 from airboss.faces.reads.standing import exposed, forecast_view, waiting_for
 from airboss.faces.reads.telemetry import exemplars_view, telemetry_view
+from airboss.faces.reads.tracks import tracks_view
 from airboss.faces.reads.windows import calendar_view
 
 __all__ = [
@@ -75,5 +76,6 @@ __all__ = [
     "telemetry_view",
     "token_view",
     "tokens_view",
+    "tracks_view",
     "waiting_for",
 ]

@@ -14,7 +14,7 @@ from airboss.faces.reads.dossier import Dossier
 from airboss.faces.reads.review import review_view
 from airboss.faces.reads.rollout import rollout_view
 from airboss.kernel.clock import rfc3339
-from airboss.people.access import Action, Actor, Scope, may
+from airboss.people.access import Action, Actor, Scope, may, why_not
 
 MOVING = frozenset({Phase.VALIDATING, Phase.ROLLING_OUT, Phase.VERIFYING, Phase.ROLLING_BACK})
 
@@ -56,7 +56,7 @@ def flight_view(read: Dossier) -> dict[str, Any]:
         "owner": {"team": change.owner_team, "person": None if spec is None else spec.owner.person},
         "rollout": rollout_view(read),
         "review": None if read.review is None else review_view(read.review),
-        "orders": _orders(change, read.actor),
+        **_orders(read),
     }
 
 
@@ -128,9 +128,18 @@ def _decision(one: StoredDecision) -> dict[str, Any]:
     return {"id": one.id, "point": one.point, "outcome": one.outcome, "at": rfc3339(one.at), "tier": one.body["tier"]}
 
 
-def _orders(change: Change, actor: Actor) -> list[str]:
-    scope = Scope(services=frozenset(change.services), team=change.owner_team)
-    orders = [verb for verb in possible_orders(change) if may(actor, action_of(verb), scope)]
-    if change.phase is Phase.DRAFT and may(actor, Action.CHANGE_SUBMIT, scope):
-        orders = ["submit", *orders]
-    return orders
+def _orders(read: Dossier) -> dict[str, Any]:
+    """Return what the reader may order now, and under `withheld` what only the teams keep from whom rights are narrowed."""
+    change, actor = read.change, read.actor
+    own = Scope(services=frozenset(change.services), team=change.owner_team)
+    asked = [(verb, action_of(verb), own) for verb in possible_orders(change)]
+    if change.phase is Phase.DRAFT:
+        asked = [("submit", Action.CHANGE_SUBMIT, read.scope), ("cancel", Action.CHANGE_EDIT, own), *asked]
+    return {
+        "orders": [verb for verb, action, scope in asked if may(actor, action, scope)],
+        "withheld": [
+            {"order": verb, "why": why}
+            for verb, action, scope in asked
+            if may(actor, action) and (why := why_not(actor, action, scope)) is not None
+        ],
+    }

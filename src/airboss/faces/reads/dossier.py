@@ -18,7 +18,7 @@ from airboss.decide.policy import StoredDecision
 from airboss.faces.reads.facts import facts_shown
 from airboss.kernel.clock import rfc3339
 from airboss.learn.reviews import Review
-from airboss.people.access import Actor
+from airboss.people.access import Actor, Scope
 from airboss.records.journal import StoredFact
 
 
@@ -101,6 +101,11 @@ class Dossier:
     def approval(self) -> Approval | None:
         """Its newest round of approval. Seven queries. Raises Forbidden."""
         return self.house.approvals.of(self.connection, self.change.id, self.actor)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What submitting it is about. One query where the reader's rights are narrowed to teams."""
+        return self.house.changes.scope(self.connection, self.change, self.actor)
 
     @cached_property
     def services(self) -> Sequence[Service]:

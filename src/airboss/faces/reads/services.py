@@ -10,26 +10,36 @@ from sqlalchemy import Connection
 
 from airboss.bootstrap import House
 from airboss.catalog import Environment, Service, Slo
+from airboss.faces.reads.tracks import tracks_view
 from airboss.kernel.errors import AirbossError, NotFound
 from airboss.watch.telemetry import Coverage
 
 
-def services_view(house: House, connection: Connection, now: datetime) -> list[dict[str, Any]]:
-    """Return every service as lists show it. Three queries, one for each service, and the telemetry's."""
+def services_view(house: House, connection: Connection, now: datetime, *, tracks: bool = False) -> list[dict[str, Any]]:
+    """Return every service as lists show it. Three queries, one for each service, and the telemetry's.
+
+    With `tracks` each has those of the changes that are out there, at the queries of `tracks_view`.
+    """
     found = house.catalog.services(connection)
     covered = coverage_view(house, now)
     environments = house.catalog.environments(connection)
     slos = house.catalog.slos(connection)
-    return [
+    views = [
         service_view(
             house, one, covered, now, environments=environments, slos=[slo for slo in slos if slo.service == one.name]
         )
         for one in found
     ]
+    if tracks:
+        out = tracks_view(house, connection, found, slos, now)
+        views = [{**one, "tracks": out.get(one["name"], [])} for one in views]
+    return views
 
 
 def service_page_view(house: House, connection: Connection, name: str, now: datetime) -> dict[str, Any]:
-    """Return one service with what it depends on and who answers for it. Six queries and the telemetry's.
+    """Return one service with what it depends on, who answers for it, and the tracks of the changes that are out there.
+
+    Six queries, those of `tracks_view`, and the telemetry's.
 
     Raises NotFound.
     """
@@ -39,6 +49,7 @@ def service_page_view(house: House, connection: Connection, name: str, now: date
             f"there is no service {name}", code="service-not-found", way_out="apply a file with kind: Service"
         )
     covered = coverage_view(house, now, found.telemetry_name)
+    slos = house.catalog.slos_of(connection, name)
     return {
         **service_view(
             house,
@@ -46,8 +57,9 @@ def service_page_view(house: House, connection: Connection, name: str, now: date
             covered,
             now,
             environments=house.catalog.environments(connection),
-            slos=house.catalog.slos_of(connection, name),
+            slos=slos,
         ),
+        "tracks": tracks_view(house, connection, [found], slos, now).get(name, []),
         "description": found.description,
         "depends_on": list(found.depends_on),
         "dependants": [one.name for one in house.catalog.dependants(connection, name)],
@@ -84,6 +96,7 @@ def service_view(
             {
                 "name": slo.name,
                 "target": slo.target,
+                "window": slo.window,
                 "environment": nearest,
                 "known": slo.name in budgets,
                 "budget_left": budgets[slo.name]["fact"]["budget_left"] if slo.name in budgets else None,

@@ -8,11 +8,19 @@ from typing import Any, Final
 from airboss.decide.approvals import Verdict
 from airboss.faces.web.render import percent
 from airboss.faces.web.views import Action, Field
+from airboss.faces.web.words import listed, sentence
 from airboss.people.access import Action as Act
 from airboss.people.access import Actor, may
 
 View = Mapping[str, Any]
 
+_WITHHELD: Final = {
+    "cancel": "call off",
+    "promote": "let go on",
+    "retry": "try again",
+    "mitigated": "record as mitigated",
+}
+"""Orders as verbs of a sentence."""
 _EXPOSED: Final = frozenset({"rolling_out", "verifying", "completed", "rollback_failed"})
 
 
@@ -21,7 +29,16 @@ def reason(*, required: bool, hint: str = "Kept in the record.") -> Field:
     return {"name": "reason", "label": "Reason", "required": required, "hint": hint}
 
 
-def actions(view: View, href: str, actor: Actor) -> list[Action]:
+def withheld(view: View) -> str:
+    """Return why the reader may not do what others may; empty where nothing is kept from them by the teams alone."""
+    if not view["withheld"]:
+        return ""
+    orders = listed([_WITHHELD.get(one["order"], str(one["order"])) for one in view["withheld"]], "or")
+    why = str(view["withheld"][0]["why"]).replace("their rights", "your rights", 1)
+    return sentence(f"not yours to {orders}: {why}")
+
+
+def actions(view: View, href: str) -> list[Action]:
     """Return what the reader may order of a change, the most needed first."""
     orders = set(view["orders"])
     rollout = view["rollout"] or {}
@@ -42,7 +59,7 @@ def actions(view: View, href: str, actor: Actor) -> list[Action]:
     found: list[Action] = []
     if "submit" in orders:
         found.append(order("submit", "Submit for review", "primary", href=f"{href}/submit", hidden=version))
-    if view["phase"] == "draft" and may(actor, Act.CHANGE_EDIT):
+    if "cancel" in orders:
         confirm = "The draft is called off and stays in the record. Nothing was exposed."
         found.append(
             order(
@@ -55,7 +72,7 @@ def actions(view: View, href: str, actor: Actor) -> list[Action]:
                 fields=[reason(required=True)],
             )
         )
-    found += _steering(rollout, orders, order)
+    found += _steering(rollout, orders, order, over=view["phase"] == "reviewing")
     if view["phase"] in _EXPOSED and "rollback" in orders:
         found.append(
             order(
@@ -76,7 +93,8 @@ def actions(view: View, href: str, actor: Actor) -> list[Action]:
     return found
 
 
-def _steering(rollout: View, orders: set[str], order: Any) -> list[Action]:
+def _steering(rollout: View, orders: set[str], order: Any, *, over: bool) -> list[Action]:
+    """Return the orders that steer; `over` says that the change has ended, and trying again is not what it waits for."""
     found: list[Action] = []
     step = rollout["steps"][rollout["step"] - 1] if rollout else None
     asked = rollout.get("hold") is not None and rollout["hold"]["asked_until"] is not None
@@ -108,7 +126,7 @@ def _steering(rollout: View, orders: set[str], order: Any) -> list[Action]:
     if "resume" in orders and rollout.get("paused"):
         found.insert(0, order("resume", "Resume", "primary"))
     if "retry" in orders:
-        found.insert(0, order("retry", "Try again", "primary"))
+        found.insert(0, order("retry", "Try again", "plain" if over else "primary"))
     if "mitigated" in orders:
         found.append(
             order(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from airboss.bootstrap import state_digests
 from airboss.faces.reads import audit_view, evidence_archive, evidence_page, evidence_view, facts_view
 from airboss.faces.web.frame import Frame, fault_of
 from airboss.faces.web.render import SECURITY_HEADERS
+from airboss.faces.web.views import Fault, Shell, State
 from airboss.faces.web.visits import Visit
 from airboss.kernel.clock import parse_rfc3339
 from airboss.kernel.errors import AirbossError
@@ -21,6 +24,62 @@ from airboss.records.audit import verify
 View = Mapping[str, Any]
 
 FINDINGS_MOST: Final = 50
+
+
+class FactRow(TypedDict):
+    """One fact of a table. `proof` is where it is proven, None where only the export does; `about` the page of its change."""
+
+    position: int
+    at: datetime
+    actor: str
+    text: str
+    type: str
+    subject: str
+    about: str | None
+    proof: str | None
+
+
+class Signed(TypedDict):
+    """The last checkpoint."""
+
+    size: int
+    root: str
+    at: datetime
+
+
+class Of(TypedDict):
+    """The change whose facts were asked for."""
+
+    id: str
+    title: str
+    facts: list[FactRow]
+
+
+class Report(TypedDict):
+    """What a check of the whole record says. `findings` are {kind, place, sentence}, `more` are left out."""
+
+    state: State
+    findings: list[Mapping[str, Any]]
+    more: int
+    caveats: list[str]
+
+
+class AuditPage(TypedDict):
+    """The record as a whole, and one change's part of it."""
+
+    shell: Shell
+    size: int
+    unsigned: int
+    origin: str
+    key: str
+    fingerprint: str
+    checkpoint: Signed | None
+    newest: list[FactRow]
+    given: dict[str, str]
+    found: Of | None
+    fault: Fault | None
+    report: Report | None
+    commands: list[str]
 
 
 class Auditing:
@@ -45,7 +104,7 @@ class Auditing:
         house = self._frame.house
         require(visit.actor, Action.AUDIT_READ)
         given = {"change": visit.query.get("change", "").strip()[:100]}
-        found: dict[str, Any] | None = None
+        found: Of | None = None
         fault = None
         with house.store.read() as connection:
             view = audit_view(house, connection)
@@ -57,10 +116,16 @@ class Auditing:
                 except AirbossError as refused:
                     fault = fault_of(refused, ("change",), otherwise="change")
         checkpoint = view["checkpoint"]
-        page: dict[str, Any] = {
+        page: AuditPage = {
             "shell": self._frame.shell(visit),
-            **{name: view[name] for name in ("size", "unsigned", "origin", "key", "fingerprint")},
-            "checkpoint": None if checkpoint is None else {**checkpoint, "at": parse_rfc3339(checkpoint["at"])},
+            "size": view["size"],
+            "unsigned": view["unsigned"],
+            "origin": view["origin"],
+            "key": view["key"],
+            "fingerprint": view["fingerprint"],
+            "checkpoint": None
+            if checkpoint is None
+            else {"size": checkpoint["size"], "root": checkpoint["root"], "at": parse_rfc3339(checkpoint["at"])},
             "newest": [_fact(one) for one in view["newest"]],
             "given": given,
             "found": found,
@@ -98,25 +163,29 @@ def _file(data: bytes, kind: str, name: str) -> Response:
     return Response(data, media_type=kind, headers=headers)
 
 
-def _fact(one: View) -> dict[str, Any]:
+def _fact(one: View) -> FactRow:
     subject = str(one["subject"])
     proven = subject.startswith("chg_") and one["position"] >= 0
     return {
-        **{name: one[name] for name in ("position", "actor", "text", "type", "subject", "leaf")},
+        "position": one["position"],
+        "actor": one["actor"],
+        "text": one["text"],
+        "type": one["type"],
+        "subject": subject,
         "at": parse_rfc3339(one["at"]),
         "about": f"/changes/{subject}" if subject.startswith("chg_") else None,
         "proof": f"/changes/{subject}/facts/{one['position']}/proof" if proven else None,
     }
 
 
-def _reported(report: View) -> dict[str, Any]:
+def _reported(report: View) -> Report:
     count = len(report["findings"]) + report["findings_left_off"]
     looked = (
         f"{report['size']:,} entries about {report['subjects']:,} subjects, {report['checkpoints']} checkpoints, "
         f"{report['signatures']} signatures, {report['states']} state rows and {report['texts']} texts were checked"
     )
     if report["ok"]:
-        state = {"tone": "well", "word": "As it was recorded", "sentence": f"Just now: {looked}."}
+        state: State = {"tone": "well", "word": "As it was recorded", "sentence": f"Just now: {looked}."}
     else:
         words = "1 thing is" if count == 1 else f"{count} things are"
         state = {"tone": "harmed", "word": "Not as recorded", "sentence": f"{words} not as recorded: {looked}."}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from airboss.faces.web import acts, deciding, explaining, gates, plots, weighing, worth
+from airboss.faces.web.change_views import ChangePage, Entry, ReviewCard, Running
 from airboss.faces.web.render import percent
 from airboss.faces.web.standing import page_state
-from airboss.faces.web.views import ChangePage, Entry, ReviewCard, Running, Shell, Tone
+from airboss.faces.web.views import Shell, Tone
 from airboss.faces.web.words import about, lasting, sentence
+from airboss.faces.web.written import written
 from airboss.kernel.clock import parse_rfc3339
 from airboss.people.access import Action, Actor, may
 
@@ -88,7 +89,8 @@ def change_page(
         "created_at": parse_rfc3339(view["created_at"]),
         "live": None if view["phase"] in STILL else live,
         "position": max((fact["position"] for fact in facts), default=-1),
-        "actions": acts.actions(view, href, actor),
+        "actions": acts.actions(view, href),
+        "withheld": acts.withheld(view),
         "exposure": gates.exposure(view),
         "steps": steps,
         "plots": [plots.plot(course, href) for course in courses.values() if course["t"] or rollout["started_at"]]
@@ -110,7 +112,7 @@ def change_page(
         "more": 0 if whole else max(0, len(facts) - FACTS_MOST),
     }
     if view["phase"] == "draft":
-        page["written"] = json.dumps(view["document"], indent=2, ensure_ascii=False)
+        page["written"] = written(view["document"])
     return page
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from airboss.faces.web import weighing
+from airboss.faces.web.change_views import Approval, Risk, Seat
 from airboss.faces.web.render import percent
-from airboss.faces.web.views import Action, Approval, Objective, Risk, Seat, State
+from airboss.faces.web.views import Action, Objective, State
 from airboss.faces.web.words import listed, sentence
 from airboss.kernel.clock import parse_rfc3339
 
@@ -24,6 +26,8 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "superseded": ("waiting", "asked again"),
     "withdrawn": ("waiting", "withdrawn"),
 }
+_SAID: Final = {"reject": "rejected it", "ask": "asked for changes", "abstain": "abstained", "comment": "says"}
+"""What people say besides taking a seat."""
 HURTS_FROM: Final = 0.25
 """Budget left below which an objective needs somebody's eye."""
 
@@ -48,12 +52,14 @@ def _decided(view: View, decision: View) -> str:
         for asked in decision["requirements"]["approvals"]
         for group in asked["groups"]
     ]
+    people = view["approval"] is not None and view["approval"]["outcome"] == "approved"
+    if people:
+        return "Cleared by people."
     if decision["outcome"] == "pending" and groups:
         return f"Policy asks for {listed(groups)}."
     if decision["outcome"] == "pending":
         return "Policy asks for more before it goes on."
-    people = view["approval"] is not None and view["approval"]["outcome"] == "approved"
-    return "Cleared by people." if people else "Policy clears it without a person."
+    return "Policy clears it without a person."
 
 
 def approval(
@@ -87,6 +93,16 @@ def approval(
     card: Approval = {
         "state": state,
         "seats": seats,
+        "remarks": [
+            {
+                "by": vote["person"],
+                "said": _SAID[vote["verdict"]],
+                "comment": vote["comment"] or "",
+                "at": parse_rfc3339(vote["at"]),
+            }
+            for vote in found["votes"]
+            if vote["verdict"] in _SAID
+        ],
         "weighed": [] if weighs is None else weighing.weighed(view, weighs, forecast),
         "changed": [] if weighs is None else weighing.changed_since(weighs),
         "actions": actions,
@@ -117,9 +133,16 @@ def budget(one: View) -> Objective:
         state = {"tone": "needs", "word": "low"}
     else:
         state = {"tone": "well", "word": "in budget"}
-    target = f"{percent(one['target'] * 100)} over 28 d" if one["target"] is not None else "no target"
+    target = (
+        f"{percent(one['target'] * 100)} over {window(one['window'])}" if one["target"] is not None else "no target"
+    )
     burn = "no data yet" if one["burn"] is None else f"burning at {one['burn']:.2g}\N{NARROW NO-BREAK SPACE}×"
     return {"name": one["name"], "target": target, "left_percent": left, "burn": burn, "state": state}
+
+
+def window(written: str | None) -> str:
+    """Return the length of an objective's window in words: 28d is 28 d, 4w is 4 w."""
+    return "its window" if written is None else re.sub(r"(?<=\d)(?=[A-Za-z])", "\N{NARROW NO-BREAK SPACE}", written)
 
 
 def asked_until(view: View) -> datetime | None:

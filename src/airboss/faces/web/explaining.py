@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from airboss.faces.web.views import Decision, Reason, Stand, State
+from airboss.faces.web.change_views import Decision, Reason, Stand
+from airboss.faces.web.views import State
 from airboss.faces.web.weighing import field
 from airboss.faces.web.words import sentence, value_read
 from airboss.kernel.clock import parse_rfc3339
@@ -17,6 +18,7 @@ _OUTCOMES: Final[Mapping[str, State]] = {
     "pending": {"tone": "waiting", "word": "waits"},
     "block": {"tone": "harmed", "word": "refused"},
 }
+_OVER: Final = frozenset({"rejected", "cancelled", "expired"})
 _EFFECTS: Final = {
     "deny": "refuses it",
     "warn": "warns",
@@ -48,12 +50,13 @@ def decision(told: View) -> Decision:
         notes.append("Other rules are in force by now; it is judged again at the next look.")
     if not told["same"]:
         notes.append("Judged again from its recorded input it comes out differently: the record or the engine changed.")
+    stands = [_stand(one, told["change"]) for one in told["stands"]]
     return {
-        "state": _OUTCOMES[told["outcome"]],
+        "state": _state(told, stands),
         "id": told["decision"],
         "at": parse_rfc3339(told["at"]),
         "summary": f"{told['tier'].capitalize()} risk, score {told['score']}, at {told['point']}.",
-        "stands": [_stand(one, told["change"]) for one in told["stands"]],
+        "stands": stands,
         "spoke": [reason(rule) for rule in spoke],
         "silent": [reason(rule) for rule in silent],
         "notes": notes,
@@ -64,6 +67,15 @@ def decision(told: View) -> Decision:
             if one["id"] != told["decision"]
         ],
     }
+
+
+def _state(told: View, stands: Sequence[Stand]) -> State:
+    """Return what a decision comes to by now: what waited is cleared once nothing stands in the way."""
+    if told["outcome"] == "pending" and stands and all(one["state"]["word"] == "cleared" for one in stands):
+        return {"tone": "well", "word": "cleared"}
+    if told["outcome"] == "pending" and told["phase"] in _OVER:
+        return {"tone": "waiting", "word": "not cleared"}
+    return _OUTCOMES[told["outcome"]]
 
 
 def reason(rule: View) -> Reason:

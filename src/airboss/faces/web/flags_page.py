@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from airboss.faces.reads import evaluation_view, flag_page_view, flags_view
 from airboss.faces.web.frame import Frame, fault_of, flash_of
 from airboss.faces.web.render import percent
-from airboss.faces.web.views import Action, Empty, Fault, Shell, State
+from airboss.faces.web.views import Action, Empty, Fault, Shell, State, Tone
 from airboss.faces.web.visits import Visit, see
 from airboss.faces.web.words import sentence
 from airboss.kernel.clock import parse_rfc3339
@@ -67,6 +67,27 @@ class FlagsPage(TypedDict):
     empty: NotRequired[Empty]
 
 
+class Answer(TypedDict):
+    """What a context got; `value` as JSON, None where the caller's own default stands."""
+
+    tone: Tone
+    word: str
+    value: str | None
+    sentence: str
+
+
+class Moved(TypedDict):
+    """One change that moved the flag, and what it came to."""
+
+    change: str
+    href: str
+    environment: str
+    what: str
+    state: str
+    percent: str
+    at: datetime
+
+
 class FlagPage(TypedDict):
     """One flag. `given` and `answer` are the evaluation somebody tried; `exposures` newest first."""
 
@@ -76,11 +97,11 @@ class FlagPage(TypedDict):
     about: list[str]
     places: list[Place]
     variants: list[tuple[str, str, str]]
-    exposures: list[dict[str, Any]]
+    exposures: list[Moved]
     rules: str
     environments: list[tuple[str, str]]
     given: dict[str, str]
-    answer: NotRequired[dict[str, Any]]
+    answer: NotRequired[Answer]
     fault: NotRequired[Fault]
     commands: list[str]
 
@@ -173,7 +194,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def told_answer(answer: View) -> dict[str, Any]:
+def told_answer(answer: View) -> Answer:
     """Return an evaluation as the page tells it."""
     if answer["error"] is not None:
         return {"tone": "needs", "word": "No answer", "value": None, "sentence": sentence(answer["error"])}
@@ -300,7 +321,7 @@ def _production_first(environments: Sequence[str]) -> list[str]:
 _ENDED: Final = {"active": "ramping", "finished": "on for everybody", "reverted": "taken back"}
 
 
-def _exposures(rows: Sequence[View]) -> list[dict[str, Any]]:
+def _exposures(rows: Sequence[View]) -> list[Moved]:
     return [
         {
             "change": one["change_id"],

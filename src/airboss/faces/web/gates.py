@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from airboss.faces.web.change_views import Exposure, Gate, Numbers, Spark, Step
 from airboss.faces.web.render import percent
 from airboss.faces.web.standing import seconds_to
-from airboss.faces.web.views import Exposure, Gate, Numbers, Spark, Step
 from airboss.faces.web.words import VERDICTS, about, lasting, measured, sentence
 from airboss.kernel.clock import parse_rfc3339
 
@@ -153,19 +153,19 @@ def _burn(row: Gate, numbers: View) -> None:
         whole: Numbers = {"value": f"{numbers['burn_1h']:.2g}\N{NARROW NO-BREAK SPACE}×", "interval": "over 1 h"}
         if numbers.get("burn_5m") is not None:
             whole["of"] = f"{numbers['burn_5m']:.2g}\N{NARROW NO-BREAK SPACE}× over 5 min"
-        row["canary"] = whole
+        row["everybody"] = whole
         row["bound"] = f"below {numbers['above']:g}\N{NARROW NO-BREAK SPACE}×"
 
 
 def _data(row: Gate, numbers: View) -> None:
     if numbers:
-        row["canary"] = {"value": f"{numbers['events']:,}"}
+        row["everybody"] = {"value": f"{numbers['events']:,}"}
         row["bound"] = f"at least {numbers['least_events']:,}"
 
 
 def _coverage(row: Gate, numbers: View) -> None:
     if numbers:
-        row["canary"] = {"value": percent(numbers["share_pct"]), "of": f"of {numbers['items']:,} items"}
+        row["everybody"] = {"value": percent(numbers["share_pct"]), "of": f"of {numbers['items']:,} items"}
         row["bound"] = f"at least {percent(numbers['least_pct'])}"
 
 

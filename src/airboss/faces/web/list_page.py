@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NotRequired
 from urllib.parse import urlencode
 
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from airboss.changes import Phase
 from airboss.decide.policy import Tier
 from airboss.faces.reads import Wanted, exposed, search_view, waiting_for
 from airboss.faces.web.frame import Frame, fault_of
 from airboss.faces.web.standing import row_state
-from airboss.faces.web.views import ChangeRow, ChangesPage, Empty, Fault, Group, Shell
+from airboss.faces.web.views import ChangeRow, Empty, Fault, Shell, Tone
 from airboss.faces.web.visits import Visit, see
 from airboss.kernel.clock import parse_rfc3339
 from airboss.kernel.errors import AirbossError, Invalid
@@ -42,6 +43,29 @@ STATES: Final[Mapping[str, tuple[str, frozenset[Phase]]]] = {
 TEXT: Final = ("service", "team", "owner", "kind")
 FIELDS: Final = ("state", "tier", *TEXT)
 _CALLED: Final = {"service": "service", "team": "team", "owner": "person", "kind": "kind of change"}
+
+
+class Group(TypedDict):
+    """Changes that have one thing in common, e.g. "Needs you", "Moving", "Waiting", "Over"."""
+
+    heading: str
+    tone: Tone
+    rows: list[ChangeRow]
+
+
+class ChangesPage(TypedDict):
+    """The list. `query` are the words searched for, `given` all that was asked; `older` leads on, as (label, address)."""
+
+    shell: Shell
+    groups: list[Group]
+    query: str
+    given: dict[str, str]
+    narrowed: bool
+    states: list[tuple[str, str]]
+    tiers: list[tuple[str, str]]
+    fault: NotRequired[Fault]
+    empty: NotRequired[Empty]
+    older: list[tuple[str, str]]
 
 
 class Listing:

@@ -11,15 +11,16 @@ from typing_extensions import TypedDict
 
 from airboss.faces.reads import on_call_view
 from airboss.faces.web import acts, gates, weighing
+from airboss.faces.web.change_views import Exposure
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.render import percent
 from airboss.faces.web.standing import page_state
-from airboss.faces.web.views import Action, Exposure, Shell, State
+from airboss.faces.web.views import Action, Shell, State
 from airboss.faces.web.visits import Visit
 from airboss.faces.web.words import sentence
 from airboss.kernel.clock import parse_rfc3339
 from airboss.people.access import Action as Act
-from airboss.people.access import Actor, require
+from airboss.people.access import require
 
 View = Mapping[str, Any]
 
@@ -82,12 +83,12 @@ class OnCall:
         require(visit.actor, Act.CHANGE_READ)
         with house.store.read() as connection:
             found = on_call_view(house, connection, visit.actor, now)
-        return on_call_page(found, shell=self._frame.shell(visit, waiting=waiting), actor=visit.actor)
+        return on_call_page(found, shell=self._frame.shell(visit, waiting=waiting))
 
 
-def on_call_page(found: View, *, shell: Shell, actor: Actor) -> OnCallPage:
+def on_call_page(found: View, *, shell: Shell) -> OnCallPage:
     """Return the page, from its read view."""
-    moving = [_card(one, shell=shell, actor=actor) for one in found["moving"]]
+    moving = [_card(one, shell=shell) for one in found["moving"]]
     burning: list[Burning] = [
         {
             "where": f"{one['service']} in {one['environment']}, owned by {one['owner']}",
@@ -107,7 +108,7 @@ def on_call_page(found: View, *, shell: Shell, actor: Actor) -> OnCallPage:
         "state": _glance(found),
         "burning": burning,
         "moving": moving,
-        "lately": [_card(one, shell=shell, actor=actor) for one in found["lately"]],
+        "lately": [_card(one, shell=shell) for one in found["lately"]],
         "more": found["more"],
     }
 
@@ -126,7 +127,7 @@ def _glance(found: View) -> State:
     return {"tone": "well", "word": "Moving" if moving else "Quiet", "sentence": f"{moves}, {burns}."}
 
 
-def _card(view: View, *, shell: Shell, actor: Actor) -> Card:
+def _card(view: View, *, shell: Shell) -> Card:
     href = f"/changes/{view['id']}"
     suspected = view["suspected"]
     return {
@@ -142,7 +143,7 @@ def _card(view: View, *, shell: Shell, actor: Actor) -> Card:
         "exposure": gates.exposure(view),
         "next": follows(view),
         "since": None if view["started_at"] is None else parse_rfc3339(view["started_at"]),
-        "actions": [_here(one, view["id"]) for one in acts.actions(view, href, actor) if one["name"] in _BACK],
+        "actions": [_here(one, view["id"]) for one in acts.actions(view, href) if one["name"] in _BACK],
     }
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from airboss.faces.reads import people_view, tokens_view
 from airboss.faces.web.frame import Frame, fault_of, flash_of
-from airboss.faces.web.views import Action, State
+from airboss.faces.web.views import Action, Shell, State
 from airboss.faces.web.visits import Visit, see
+from airboss.faces.web.words import listed
 from airboss.kernel.clock import parse_rfc3339
 from airboss.kernel.errors import AirbossError, Invalid
 from airboss.people.access import Action as Act
-from airboss.people.access import Role, TokenScope, may
-from airboss.people.identity import AddPerson, IssueToken
+from airboss.people.access import Actor, Role, TokenScope, may
+from airboss.people.identity import PERSONAL_SCOPES, SERVICE_SCOPES, AddPerson, IssueToken
 
 View = Mapping[str, Any]
 
 HERE: Final = "/people"
-PERSON: Final = ("handle", "role", "name")
+PERSON: Final = ("handle", "role", "name", "teams")
 TOKEN: Final = ("label", "days", "service", "scopes", "kind")
 _SCOPES: Final[Mapping[TokenScope, str]] = {
     TokenScope.READ: "read",
@@ -31,6 +34,69 @@ _SCOPES: Final[Mapping[TokenScope, str]] = {
     TokenScope.TELEMETRY_WRITE: "send telemetry",
     TokenScope.FLAGS_READ: "evaluate flags",
 }
+
+
+class Made(TypedDict):
+    """A secret that was just made, shown this once."""
+
+    state: State
+    label: str
+    secret: str
+    until: datetime
+
+
+class Wrong(TypedDict):
+    """What is wrong with one of the two forms: person or token."""
+
+    form: str
+    field: str
+    words: str
+
+
+class PersonRow(TypedDict):
+    """One person. `reach` are the teams their role is narrowed to; `actions` what the reader may do about them."""
+
+    handle: str
+    name: str | None
+    role: str
+    reach: str
+    groups: list[str]
+    state: State | None
+    signs_in: str
+    since: datetime
+    actions: list[Action]
+    may_change_role: bool
+
+
+class TokenRow(TypedDict):
+    """One token, without its secret."""
+
+    id: str
+    label: str
+    whose: str
+    scopes: str
+    until: datetime
+    used: datetime | None
+    state: State | None
+    action: Action | None
+
+
+class PeoplePage(TypedDict):
+    """People and tokens. `manages` shows the forms about people, `issues` the one that makes a token; `given` is what was
+    written in them before a refusal.
+    """
+
+    shell: Shell
+    people: list[PersonRow]
+    manages: bool
+    roles: list[tuple[str, str]]
+    tokens: list[TokenRow]
+    issues: bool
+    kinds: list[tuple[str, str]]
+    scopes: list[tuple[str, str]]
+    given: dict[str, dict[str, str]]
+    wrong: Wrong | None
+    made: Made | None
 
 
 class Peopling:
@@ -50,7 +116,10 @@ class Peopling:
         try:
             role = _role(form.get("role", ""))
             person = AddPerson(
-                handle=form.get("handle", "").strip(), role=role, name=form.get("name", "").strip() or None
+                handle=form.get("handle", "").strip(),
+                role=role,
+                name=form.get("name", "").strip() or None,
+                teams=_names(form.get("teams", "")),
             )
             made = identity.persons.add(person, visit.actor)
         except AirbossError as fault:
@@ -63,7 +132,7 @@ class Peopling:
 
     def _linked(self, visit: Visit, handle: str, lead: str) -> Response:
         issued = self._frame.house.identity.sign_in.issue_link(handle, visit.actor)
-        made = {
+        made: Made = {
             "state": {"tone": "well", "word": "Made", "sentence": f"{lead} Hand this over; it works once."},
             "label": f"Sign-in link of {handle}",
             "secret": self._frame.house.settings.base_url + issued.path,
@@ -72,10 +141,12 @@ class Peopling:
         return self._page(visit, made=made)
 
     def role(self, visit: Visit) -> Response:
-        """Give somebody another role."""
+        """Give somebody another role, or narrow the one they have to what some teams own."""
         handle, role = visit.path["handle"], _role(visit.form.get("role", ""))
-        self._frame.house.identity.persons.set_role(handle, role, visit.actor)
-        return see(HERE, told=flash_of("well", "Changed.", f"{handle} is {role} now."))
+        teams = None if "teams" not in visit.form else _names(visit.form["teams"])
+        self._frame.house.identity.persons.set_role(handle, role, visit.actor, teams=teams)
+        reach = f", for what {listed(teams)} own" if teams else ", for what any team owns" if teams == () else ""
+        return see(HERE, told=flash_of("well", "Changed.", f"{handle} is {role} now{reach}."))
 
     def disable(self, visit: Visit) -> Response:
         """Let somebody go."""
@@ -98,7 +169,7 @@ class Peopling:
             issued = self._frame.house.identity.tokens.issue(command, visit.actor)
         except AirbossError as fault:
             return self._page(visit, given={"token": form}, fault=("token", fault))
-        made = {
+        made: Made = {
             "state": {"tone": "well", "word": "Made", "sentence": "Copy it now; it is never shown again."},
             "label": f"Secret of the token {issued.token.label}",
             "secret": issued.secret,
@@ -115,7 +186,7 @@ class Peopling:
         self,
         visit: Visit,
         *,
-        made: Mapping[str, Any] | None = None,
+        made: Made | None = None,
         given: Mapping[str, Mapping[str, str]] | None = None,
         fault: tuple[str, AirbossError] | None = None,
     ) -> Response:
@@ -125,12 +196,12 @@ class Peopling:
             tokens = tokens_view(house, connection, actor)
             groups = _groups(house.catalog.teams(connection), house.catalog.groups(connection))
         manages = may(actor, Act.PEOPLE_MANAGE)
-        wrong = None
+        wrong: Wrong | None = None
         if fault is not None:
             fields, otherwise = (PERSON, "handle") if fault[0] == "person" else (TOKEN, "label")
             wrong = {"form": fault[0], **fault_of(fault[1], fields, otherwise=otherwise)}
         now = self._frame.house.clock.now()
-        page: dict[str, Any] = {
+        page: PeoplePage = {
             "shell": self._frame.shell(visit),
             "people": [_person(one, groups, manages=manages, me=actor.name) for one in people],
             "manages": manages,
@@ -141,16 +212,22 @@ class Peopling:
                 ("personal", f"me, {actor.name}"),
                 *([("own", "a service or CI")] if may(actor, Act.TOKEN_SERVICE) else []),
             ],
-            "scopes": [(str(scope), words) for scope, words in _SCOPES.items()],
+            "scopes": [(str(scope), words) for scope, words in _SCOPES.items() if scope in _grantable(actor)],
             "given": {
                 "person": {},
                 "token": {"days": "90"},
                 **{name: dict(form) for name, form in (given or {}).items()},
             },
             "wrong": wrong,
-            "made": None if made is None else dict(made),
+            "made": made,
         }
         return self._frame.page(visit, "people", page, status=200 if fault is None else fault[1].status)
+
+
+def _grantable(actor: Actor) -> frozenset[TokenScope]:
+    """Return the scopes a token of this person's making could carry and use."""
+    services = SERVICE_SCOPES if may(actor, Act.TOKEN_SERVICE) else frozenset[TokenScope]()
+    return (PERSONAL_SCOPES | services) - (frozenset() if may(actor, Act.PEOPLE_MANAGE) else {TokenScope.ADMIN})
 
 
 def read_token(form: Mapping[str, str]) -> IssueToken:
@@ -170,6 +247,11 @@ def read_token(form: Mapping[str, str]) -> IssueToken:
     )
 
 
+def _names(given: str) -> tuple[str, ...]:
+    """Return names written with commas or spaces between them."""
+    return tuple(given.replace(",", " ").split())
+
+
 def _role(given: str) -> Role:
     if given not in set(Role):
         raise Invalid(f"there is no role {given[:40]!r}", code="bad-role", place="role", way_out="choose one")
@@ -186,7 +268,7 @@ def _groups(teams: Sequence[Any], groups: Sequence[Any]) -> dict[str, list[str]]
     return found
 
 
-def _person(one: View, groups: Mapping[str, list[str]], *, manages: bool, me: str) -> dict[str, Any]:
+def _person(one: View, groups: Mapping[str, list[str]], *, manages: bool, me: str) -> PersonRow:
     handle = str(one["handle"])
     gone = one["disabled_at"] is not None
     actions: list[Action] = []
@@ -195,6 +277,14 @@ def _person(one: View, groups: Mapping[str, list[str]], *, manages: bool, me: st
         if not gone:
             words = "They get a one-time link, shown once on the next page. Links made before keep working."
             actions.append(_act(handle, "link", "Sign-in link", words, "Make a link"))
+            if handle != me and one["role"] != Role.ADMIN:
+                words = (
+                    "To propose, edit and move on reaches what these teams own, and no further. Stopping stays open."
+                )
+                narrow = _act(handle, "role", "Narrow", words, "Narrow", hidden={"role": str(one["role"])})
+                hint = "Names of teams, with spaces between. Empty narrows nothing."
+                narrow["fields"] = [{"name": "teams", "label": "Teams", "required": False, "hint": hint}]
+                actions.append(narrow)
             if handle != me:
                 words = "Their sessions end now and their tokens are revoked. What they did stays in the record."
                 actions.append(_act(handle, "disable", "Disable", words, "Disable them", look="danger"))
@@ -213,12 +303,21 @@ def _person(one: View, groups: Mapping[str, list[str]], *, manages: bool, me: st
     }
 
 
-def _act(handle: str, verb: str, label: str, confirm: str, sure: str, *, look: str = "plain") -> Action:
+def _act(
+    handle: str,
+    verb: str,
+    label: str,
+    confirm: str,
+    sure: str,
+    *,
+    look: str = "plain",
+    hidden: Mapping[str, str] | None = None,
+) -> Action:
     made: Any = {
         "name": f"{verb}-{handle}",
         "label": label,
         "href": f"/people/{handle}/{verb}",
-        "hidden": {},
+        "hidden": dict(hidden or {}),
         "look": look,
         "confirm": confirm,
         "confirm_label": sure,
@@ -227,13 +326,13 @@ def _act(handle: str, verb: str, label: str, confirm: str, sure: str, *, look: s
     return action
 
 
-def _token(one: View, *, now: Any) -> dict[str, Any]:
+def _token(one: View, *, now: datetime) -> TokenRow:
     ended = one["revoked_at"] is not None or parse_rfc3339(one["expires_at"]) <= now
     state: State | None = None
     if ended:
         state = {"tone": "waiting", "word": "Revoked" if one["revoked_at"] is not None else "Expired"}
     confirm = "Whoever uses it is refused from the next request on. It cannot be brought back."
-    action: Any = {
+    action: Action = {
         "name": f"revoke-{one['id']}",
         "label": "Revoke",
         "href": f"/tokens/{one['id']}/revoke",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from airboss.faces.web.views import Plot, PlotData
+from airboss.faces.web.change_views import Plot, PlotData
 from airboss.faces.web.words import VERDICTS, sentence, shown
 
 ROWS_MOST: Final = 12

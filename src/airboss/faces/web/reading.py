@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
 
 from airboss.changes import Phase
 from airboss.faces.reads import (
@@ -24,10 +25,11 @@ from airboss.faces.reads import (
     proof_view,
 )
 from airboss.faces.web.change_page import More, change_page
+from airboss.faces.web.change_views import ChangePage, Entry
 from airboss.faces.web.frame import Frame
 from airboss.faces.web.plots import plot_data
 from airboss.faces.web.render import SECURITY_HEADERS
-from airboss.faces.web.views import ChangePage
+from airboss.faces.web.views import Shell
 from airboss.faces.web.visits import Visit
 from airboss.kernel.clock import parse_rfc3339
 from airboss.kernel.errors import AirbossError
@@ -36,6 +38,24 @@ from airboss.records.audit import evidence
 
 LiveAddress: TypeAlias = Callable[[str], str]
 """The address of a change's events."""
+
+
+class ProofPage(TypedDict):
+    """The proof of one fact: the path from its leaf to a signed root, and the commands that check it offline."""
+
+    shell: Shell
+    change: str
+    href: str
+    title: str
+    entry: Entry
+    size: int
+    root: str
+    origin: str
+    path: list[str]
+    checkpoint: str
+    key: str
+    commands: list[str]
+    download: str
 
 
 def _courses(visit: Visit) -> Courses:
@@ -112,15 +132,29 @@ class Reading:
             found = proof_view(house, connection, change, int(visit.path["position"]))
         href = f"/changes/{change.id}"
         fact = found["fact"]
-        page = {
+        page: ProofPage = {
             "shell": self._frame.shell(visit),
             "change": change.id,
             "href": href,
             "title": change.title,
-            "entry": {**fact, "at": parse_rfc3339(fact["at"]), "proof": ""},
-            **{name: found[name] for name in ("size", "root", "origin", "path", "checkpoint", "key")},
+            "entry": {
+                "position": fact["position"],
+                "at": parse_rfc3339(fact["at"]),
+                "actor": fact["actor"],
+                "tone": None,
+                "text": fact["text"],
+                "raw": fact["raw"],
+                "leaf": fact["leaf"],
+                "proof": "",
+            },
+            "size": found["size"],
+            "root": found["root"],
+            "origin": found["origin"],
+            "path": found["path"],
+            "checkpoint": found["checkpoint"],
+            "key": found["key"],
             "commands": [
-                f"airboss change evidence {change.id} --out evidence.json",
+                f"airboss audit pack {change.id} --out evidence.json",
                 f"airboss audit verify evidence.json --key '{found['key']}'",
             ],
             "download": f"{href}/evidence-pack",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -63,7 +64,9 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.globals["asset"] = assets.url
-        self._environment.filters.update(ago=ago, percent=percent, rfc3339=rfc3339, seconds=seconds, spark=spark)
+        self._environment.filters.update(
+            ago=ago, percent=percent, rfc3339=rfc3339, seconds=seconds, spark=spark, utc=utc
+        )
 
     def page(self, name: Page, view: Mapping[str, Any]) -> str:
         """Return the page as HTML. Raises jinja2.UndefinedError for a view that lacks what the page needs: our own bug."""
@@ -78,14 +81,27 @@ def _span(seconds_: float) -> str:
     return "0 s"
 
 
+def _left(seconds_: float) -> str:
+    """Return how long is left, in two units where it is hours or days: a round that ends in 2 d 23 h does not end in 2 d."""
+    for (length, unit), (below, smaller) in pairwise(_UNITS):
+        if seconds_ >= length:
+            rest = int(seconds_ % length // below)
+            return f"{int(seconds_ // length)} {unit}" + (f" {rest} {smaller}" if rest and length > 60 else "")
+    return _span(seconds_)
+
+
 def ago(at: datetime, now: datetime) -> Markup:
     """Return a time element: relative words, the absolute time in UTC in its title."""
     past = (now - at).total_seconds()
-    words = "just now" if abs(past) < 5 else f"in {_span(past)}" if past < 0 else f"{_span(past)} ago"
-    title = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    words = "just now" if abs(past) < 5 else f"in {_left(-past)}" if past < 0 else f"{_span(past)} ago"
     return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(
-        rfc3339(at), title, words
+        rfc3339(at), utc(at), words
     )  # formatted by Markup, which escapes
+
+
+def utc(at: datetime) -> str:
+    """Return a time as the record has it, to the second: 2026-11-23 14:00:05 UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def percent(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NotRequired
 
 from starlette.responses import Response
@@ -17,7 +18,8 @@ from airboss.faces.web.render import percent
 from airboss.faces.web.render import seconds as spoken
 from airboss.faces.web.views import ChangeRow, Empty, Objective, Shell, State
 from airboss.faces.web.visits import Visit
-from airboss.faces.web.words import sentence
+from airboss.faces.web.words import sentence, shown
+from airboss.kernel.clock import parse_rfc3339
 from airboss.people.access import Action, require
 
 View = Mapping[str, Any]
@@ -26,6 +28,27 @@ TARGET_PCT: Final = 95.0
 """Share of a service's spans that should name a change, below which its coverage needs somebody's eye."""
 OLD_S: Final = 120.0
 CHANGES_MOST: Final = 15
+
+
+class Arm(TypedDict):
+    """What one arm of a change does: counts as text, `tone` of the share of errors against the other arm."""
+
+    arm: str
+    requests: str
+    errors: str
+    p95: str
+    objectives: list[tuple[str, str, State]]
+    """(name, share of good events, whether that keeps the target)"""
+
+
+class Track(TypedDict):
+    """A change that exposes a part of the service's users, with both arms."""
+
+    title: str
+    href: str
+    where: str
+    since: datetime
+    arms: list[Arm]
 
 
 class ServiceRow(TypedDict):
@@ -39,6 +62,7 @@ class ServiceRow(TypedDict):
     objectives: list[Objective]
     telemetry: State
     moving: int
+    tracks: list[Track]
 
 
 class ServicesPage(TypedDict):
@@ -69,6 +93,7 @@ class ServicePage(TypedDict):
     about: list[str]
     telemetry: State
     objectives: list[Objective]
+    tracks: list[Track]
     coverage: list[Covered]
     depends_on: list[str]
     dependants: list[str]
@@ -92,7 +117,7 @@ class Services:
         house = self._frame.house
         require(visit.actor, Action.CATALOG_READ)
         with house.store.read() as connection:
-            found = services_view(house, connection, house.clock.now())
+            found = services_view(house, connection, house.clock.now(), tracks=True)
             moving = house.changes.in_phases(connection, STARTED)
         page = services_page(found, [one.services for one in moving], shell=self._frame.shell(visit))
         return self._frame.page(visit, "services", page)
@@ -127,6 +152,7 @@ def services_page(found: Sequence[View], moving: Sequence[Sequence[str]], *, she
                 "objectives": [_objective(objective) for objective in one["objectives"]],
                 "telemetry": telemetry(one),
                 "moving": sum(one["name"] in services for services in moving),
+                "tracks": [_track(track) for track in one["tracks"]],
             }
             for one in sorted(found, key=lambda one: str(one["name"]))
         ],
@@ -152,6 +178,7 @@ def service_page(
         "about": _about(found),
         "telemetry": telemetry(found),
         "objectives": [_objective(one) for one in found["objectives"]],
+        "tracks": [_track(one) for one in found["tracks"]],
         "coverage": [_covered(one) for one in found["coverage"]],
         "depends_on": found["depends_on"],
         "dependants": found["dependants"],
@@ -186,6 +213,36 @@ def _objective(one: View) -> Objective:
     shown = budget(one)
     shown["target"] = f"{shown['target']}, in {one['environment']}"
     return shown
+
+
+def _track(one: View) -> Track:
+    return {
+        "title": one["title"],
+        "href": f"/changes/{one['change']}",
+        "where": f"{percent(one['percent'])} in {one['environment']}",
+        "since": parse_rfc3339(one["since"]),
+        "arms": [_arm(arm, one[arm], one["objectives"]) for arm in ("canary", "baseline")],
+    }
+
+
+def _arm(arm: str, found: View | None, objectives: Sequence[View]) -> Arm:
+    return {
+        "arm": arm,
+        "requests": "none counted" if found is None else f"{found['requests']:,}",
+        "errors": "–" if found is None else shown(found["error_pct"], "%"),
+        "p95": "–" if found is None else shown(found["p95_ms"], "ms"),
+        "objectives": [
+            (one["name"], shown(one[f"{arm}_pct"], "%"), _kept(one[f"{arm}_pct"], one["target"])) for one in objectives
+        ],
+    }
+
+
+def _kept(good_pct: float | None, target: float) -> State:
+    if good_pct is None:
+        return {"tone": "waiting", "word": "not known"}
+    if good_pct >= 100 * target:
+        return {"tone": "well", "word": "kept"}
+    return {"tone": "needs", "word": f"below {percent(100 * target)}"}
 
 
 def telemetry(one: View) -> State:

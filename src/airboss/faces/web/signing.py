@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import NotRequired
+
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from airboss.faces.web.frame import Frame, flash_of, told
-from airboss.faces.web.views import SignInPage
+from airboss.faces.web.views import Shell
 from airboss.faces.web.visits import Visit, local, quoted, see
 from airboss.kernel.errors import AirbossError, Invalid, Unauthenticated
 from airboss.people.identity import LinkPurpose
+
+
+class SignInPage(TypedDict):
+    """Signing in. With a one-time link: `link` says what it is good for (`handle` None: the person chooses one). Without:
+    handle and password.
+    """
+
+    shell: Shell
+    action: str
+    hidden: NotRequired[dict[str, str]]
+    """What goes with the form: the link's secret, where to go next."""
+    link: NotRequired[SignInLink]
+    fault: NotRequired[str]
+    handle: NotRequired[str]
+
+
+class PasswordPage(TypedDict):
+    """Setting a password after the first sign-in, so that the next one needs no link. `next` leads on without one."""
+
+    shell: Shell
+    next: str
+    fault: NotRequired[str]
+
+
+class SignInLink(TypedDict):
+    """A one-time link before it is used."""
+
+    first_admin: bool
+    handle: str | None
+    expires_at: datetime
 
 
 class Signing:
@@ -94,8 +128,7 @@ class Signing:
 
     def ask_password(self, visit: Visit) -> Response:
         """Offer to set a password, so that the next sign-in needs no link."""
-        page = {"shell": self._frame.shell(visit), "next": local(visit.query.get("next"))}
-        return self._frame.page(visit, "password", page)
+        return self._password_page(visit, local(visit.query.get("next")))
 
     def set_password(self, visit: Visit) -> Response:
         """Set the reader's own password."""
@@ -106,6 +139,11 @@ class Signing:
                 form.get("password", ""), visit.actor, current=form.get("current") or None
             )
         except AirbossError as fault:
-            page = {"shell": self._frame.shell(visit), "next": after, "fault": told(fault)}
-            return self._frame.page(visit, "password", page, status=fault.status)
+            return self._password_page(visit, after, fault=fault)
         return see(after, told=flash_of("well", "Password set.", "Other sessions of yours have ended."))
+
+    def _password_page(self, visit: Visit, after: str, *, fault: AirbossError | None = None) -> Response:
+        page: PasswordPage = {"shell": self._frame.shell(visit), "next": after}
+        if fault is not None:
+            page["fault"] = told(fault)
+        return self._frame.page(visit, "password", page, status=200 if fault is None else fault.status)

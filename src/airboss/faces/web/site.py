@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NotRequired
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
+from typing_extensions import TypedDict
 
 from airboss.bootstrap import House
 from airboss.faces.web.acting import Acting
@@ -23,10 +24,24 @@ from airboss.faces.web.reviews_page import ReviewList
 from airboss.faces.web.rules_page import Ruling
 from airboss.faces.web.services_page import Services
 from airboss.faces.web.signing import Signing
+from airboss.faces.web.views import Shell
 from airboss.faces.web.visits import Handler, Visit, endpoint, local, quoted, see
 from airboss.faces.web.words import sentence
 from airboss.kernel.errors import AirbossError
 from airboss.people.access import ANONYMOUS, Actor
+
+
+class ErrorPage(TypedDict):
+    """A refusal or a fault: what, where, why, and the way out; the same words as the API's problem+json."""
+
+    shell: Shell
+    status: int
+    title: str
+    detail: str
+    code: str
+    place: NotRequired[str]
+    way_out: NotRequired[str]
+    back: NotRequired[str]
 
 
 def live_address(change_id: str) -> str:
@@ -125,7 +140,7 @@ class Web:
             return response
         actor = self._known(request)
         visit = Visit(request=request, actor=actor, form={})
-        page: dict[str, Any] = {
+        page: ErrorPage = {
             "shell": self._frame.shell(visit, waiting=0),  # whatever is broken, this page is shown
             "status": problem["status"],
             "title": problem["title"],
@@ -133,7 +148,8 @@ class Web:
             "code": problem["code"],
             "back": _back_address(request),
         }
-        page |= {name: problem[name] for name in ("place",) if problem.get(name)}
+        if problem.get("place"):
+            page["place"] = problem["place"]
         if problem.get("way_out"):
             page["way_out"] = sentence(problem["way_out"])
         return self._frame.page(visit, "error", page, status=problem["status"])

@@ -48,6 +48,8 @@ def row_state(row: View, *, mine: bool, now: datetime, until: datetime | None = 
             if told.startswith(lead):
                 tone, word = found
                 told = told.removeprefix(lead) if lead.endswith(": ") else told
+    if row["phase"] == "scheduled" and told:
+        told = f"It may not start yet: {told}"
     if row["phase"] == "in_review" and told.startswith("Refused: "):
         word, told = "Refused", told.removeprefix("Refused: ")
     said = "" if told.rstrip(".").casefold() == word.casefold() else sentence(told)
@@ -61,7 +63,9 @@ def page_state(view: View, *, now: datetime) -> State:
     if approval is not None and approval["may_vote"] and not _voted(approval):
         return row_state(view, mine=True, now=now, until=parse_rfc3339(approval["expires_at"]))
     if rollout is None:
-        return row_state(view, mine=False, now=now)
+        state = row_state(view, mine=False, now=now)
+        no = _rejection(view) if view["phase"] == "rejected" else None
+        return state if no is None else {**state, "sentence": no}
     if rollout["rollback"] is not None:
         tone, word = _phase(view)
         return {"tone": tone, "word": word, "sentence": taken_back(view)}
@@ -75,6 +79,13 @@ def page_state(view: View, *, now: datetime) -> State:
     elif view["outcome"] == "completed":
         state["sentence"] = _completed(view)
     return state
+
+
+def _rejection(view: View) -> str | None:
+    """Return who rejected a change, and why; None where nobody did."""
+    votes = [] if view["approval"] is None else view["approval"]["votes"]
+    last = next((vote for vote in reversed(votes) if vote["verdict"] == "reject"), None)
+    return None if last is None else f"Rejected by {last['person']}: {sentence(last['comment'] or 'no reason given')}"
 
 
 def _phase(row: View) -> tuple[Tone, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from airboss.faces.web.change_views import Line, Weighed
 from airboss.faces.web.render import percent
-from airboss.faces.web.views import Change, Line, Weighed
+from airboss.faces.web.views import Change
 from airboss.faces.web.words import about, lasting, listed, sentence, value_read
 from airboss.kernel.clock import parse_rfc3339
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from airboss.faces.web.render import percent
 from airboss.faces.web.views import Tone
 
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
 THIN: Final = "\N{NARROW NO-BREAK SPACE}"
 VERDICTS: Final[Mapping[str, tuple[Tone, str]]] = {
     "pass": ("well", "passes"),
@@ -72,8 +74,8 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text that begins with a capital and ends with a full stop."""
-    text = text.strip()
+    """Return a text that begins with a capital and ends with a full stop; times in it are told to the minute."""
+    text = _TIME.sub(r"\1 \2 UTC", text.strip())
     if not text:
         return ""
     return text[0].upper() + text[1:] + ("" if text[-1] in ".?:…" else ".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from airboss.faces.web.views import Proof, Trace
+from airboss.faces.web.change_views import Proof, Trace
 from airboss.faces.web.weighing import missing_evidence
 from airboss.faces.web.words import milliseconds
 from airboss.kernel.clock import parse_rfc3339

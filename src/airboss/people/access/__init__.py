@@ -18,7 +18,7 @@ from airboss.people.access.model import (
     Scope,
     TokenScope,
 )
-from airboss.people.access.rules import RULES, allowed, may, require
+from airboss.people.access.rules import RULES, allowed, may, require, why_not
 
 __all__ = [
     "ANONYMOUS",
@@ -36,4 +36,5 @@ __all__ = [
     "allowed",
     "may",
     "require",
+    "why_not",
 ]

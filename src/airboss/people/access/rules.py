@@ -68,6 +68,11 @@ def allowed(actor: Actor) -> frozenset[Action]:
     return frozenset(action for action in Action if may(actor, action))
 
 
+def why_not(actor: Actor, action: Action, scope: Scope | None = None) -> str | None:
+    """Return why `require` would refuse the act, as a part of a sentence; None where it would let it pass."""
+    return _fault(actor, action, scope or Scope())
+
+
 def require(actor: Actor, action: Action, scope: Scope | None = None) -> None:
     """Let an act pass, or raise.
 

@@ -117,7 +117,9 @@ def list_services(house: HouseHere, caller: Caller, part: PartQuery) -> dict[str
     """List the services with their objectives and how much of their telemetry names its change."""
     require(caller, Action.CATALOG_READ)
     with house.store.read() as connection:
-        return paged(services_view(house, connection, house.clock.now()), part, by=lambda row: (row["name"],))
+        return paged(
+            services_view(house, connection, house.clock.now(), tracks=True), part, by=lambda row: (row["name"],)
+        )
 
 
 @router.get("/services/{name}", tags=["catalog"])

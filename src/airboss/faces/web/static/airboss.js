@@ -13,7 +13,10 @@
     const size = Math.abs(seconds);
     if (size < 5) return "just now";
     const [count, unit] = size < 60 ? [size, "s"] : size < 3600 ? [size / 60, "min"] : size < 86400 ? [size / 3600, "h"] : [size / 86400, "d"];
-    return seconds < 0 ? `in ${Math.floor(count)} ${unit}` : `${Math.floor(count)} ${unit} ago`;
+    if (seconds >= 0) return `${Math.floor(count)} ${unit} ago`;
+    // What is left is told in two units where it is hours or days, as the server does.
+    const rest = unit === "d" ? [Math.floor(size % 86400 / 3600), "h"] : unit === "h" ? [Math.floor(size % 3600 / 60), "min"] : [0];
+    return `in ${Math.floor(count)} ${unit}${rest[0] ? ` ${rest[0]} ${rest[1]}` : ""}`;
   }
   function tellTimes() {
     for (const time of all("time[data-ago]")) {
@@ -260,8 +263,11 @@
       ctx.strokeStyle = ctx.fillStyle = ink("--ink-soft");
       ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
       ctx.beginPath(); ctx.moveTo(u.bbox.left, y); ctx.lineTo(u.bbox.left + u.bbox.width, y); ctx.stroke();
-      ctx.textAlign = "right";
-      ctx.fillText(words, u.bbox.left + u.bbox.width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+      ctx.textAlign = "right"; ctx.setLineDash([]);
+      ctx.lineJoin = "round"; ctx.lineWidth = 4 * devicePixelRatio; ctx.strokeStyle = ink("--surface");
+      const place = [words, u.bbox.left + u.bbox.width - 4 * devicePixelRatio, y - 4 * devicePixelRatio];
+      ctx.strokeText(...place); ctx.fillText(...place);  // a rim, so that curves run behind the words
+      ctx.lineWidth = devicePixelRatio;
     };
     const options = {
       ...sizes,
