@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -13,9 +14,10 @@ from tests.tower.world import World, quick_folder, ramp
 
 from airboss.changes import Create
 from airboss.faces.api import create_app
-from airboss.faces.reads import Wanted, search_view
+from airboss.faces.reads import Wanted, facts_view, replay_view, search_view
 from airboss.faces.web import error_page, routes
 from airboss.faces.web.plots import times
+from airboss.kernel.clock import parse_rfc3339, rfc3339
 from airboss.records.audit import verify_pack
 
 BASE = "http://127.0.0.1:8700"
@@ -261,6 +263,7 @@ def test_a_watched_ramp_has_its_course(world: World) -> None:
     assert 10 ** data["safe"][last] == pytest.approx(math.exp(course["log_e_safe"][last]), rel=0.01)
     assert max(value for value in data["harm"] if value is not None) < data["harm_at"]
     assert data["needed"] == course["needed_total"]
+    _replayed_late(world, ramped)
     page = own.get(f"/changes/{ramped}").text
     assert "The same numbers as a table" in page
     assert "Evidence, on a scale of powers of ten" in page
@@ -283,6 +286,16 @@ def _evidence_of(own: Client, ramped: str) -> dict:
     assert all(one["told"]["canary_seen"] == one["again"]["canary_seen"] > 0 for one in again["verdicts"])
     assert own.get(f"/api/v1/changes/{ramped}/course?gate=canary:nothing").status_code == 404
     return course
+
+
+def _replayed_late(world: World, ramped: str) -> None:
+    """Facts written five seconds after the look that decided, as on a busy machine, give the same verdicts again."""
+    with world.house.store.read() as connection:
+        change = world.house.changes.read(connection, ramped)
+        told = facts_view(world.house, connection, ramped)
+    late = [{**fact, "at": rfc3339(parse_rfc3339(fact["at"]) + timedelta(seconds=5))} for fact in told]
+    again = replay_view(world.house, change, told=late, now=world.house.clock.now())
+    assert again["same"] is True
 
 
 def test_the_record_of_a_change_verifies_by_itself(world: World, change: str) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
-from airboss.act.rollout import Expose, Gate, Plan, Run, read_plan, read_run
+from airboss.act.rollout import Expose, Gate, Plan, Run, exposures_of, read_plan, read_run
 from airboss.bootstrap import House
 from airboss.changes import Change
 from airboss.kernel.clock import parse_rfc3339, rfc3339
@@ -39,7 +39,7 @@ class Courses:
     ) -> tuple[Point, ...]:
         """Return the looks of the current attempt; none where the blocks are no longer kept or cannot be read.
 
-        `ended` says when each step that is over was decided, by its index.
+        `ended` says when the end of each step that is over was written, by its index. One query, and the telemetry's.
         """
         if run.started_at is None:
             return ()
@@ -54,7 +54,7 @@ class Courses:
                 attempt=change.attempt,
                 begun=run.started_at,
                 until_step=run.step,
-                ended=ended,
+                ended=_decided(house, change, ended),
                 now=min(now, run.rollback_started_at or now),
                 known=known,
             )
@@ -66,6 +66,16 @@ class Courses:
             while len(self._traces) > KEPT_MOST:
                 self._traces.popitem(last=False)
         return trace.points
+
+
+def _decided(house: House, change: Change, ended: Mapping[int, datetime]) -> dict[int, datetime]:
+    """Return when each step that is over was decided: its exposure ended then. The fact was written a moment later, on a busy
+    machine some seconds, in which blocks may have been sealed that nobody judged.
+    """
+    with house.store.read() as connection:
+        rows = exposures_of(connection, change.id)
+    closed = {row.step: row.to_at for row in rows if row.attempt == change.attempt and row.to_at is not None}
+    return {index: min(at, closed.get(index, at)) for index, at in ended.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +110,8 @@ def course_view(
     natural logarithms of the e-values, `log_e_together` that of the harm of all gates together: harm is convicted when
     it reaches `log_harm_threshold`, the gate passes while `log_e_safe` is at least `log_safe_threshold`. `needed_canary`
     and `needed_total` are the units still to come before a harmless canary passes, null when no number would do. `told` are the change's facts as
-    `facts_view` gives them: they give the marks, and stand in where the blocks are gone. No query of its own but the
-    telemetry's. Raises NotFound.
+    `facts_view` gives them: they give the marks, and stand in where the blocks are gone. One query, and the telemetry's.
+    Raises NotFound.
     """
     asked = next((one for one in canary_gates(change) if one.id == gate), None)
     if asked is None or change.run is None:
