@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,8 +28,7 @@ def shop(tmp_path: Path) -> Iterator[tuple[World, Server, People]]:
     token = tmp_path / "token"
     token.write_text("of-a-test\n")
     tokens = dict.fromkeys(SERVICES, Tokens(flags=token, telemetry=token))
-    with World(tmp_path) as world:
-        server = Server(world, tmp_path / "server", port=free_port())
+    with World(tmp_path) as world, closing(Server(world, tmp_path / "server", port=free_port())) as server:
         yield world, server, People(callers={}, services=tokens, secrets=token)
 
 

@@ -107,7 +107,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost_and_freed_it_goes_on(small_disk
         kept.add(freed.json()["id"])
         assert _listed(server.base_url, token) == kept
         until(server.ready, "the server is not ready again", 30)
-        server._caller.close()
+        server.close()
     house = build(Settings(data=data, demo=True))
     try:
         check(house)

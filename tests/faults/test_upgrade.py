@@ -55,7 +55,7 @@ def test_a_server_started_on_an_older_ones_ramps_ends_them(frozen: Path, tmp_pat
         until(
             lambda: {name for name, phase in phases().items() if phase in OVER} == set(names) - {"judged"}, "not over"
         )
-        server._caller.close()
+        server.close()
     house = build(settings)
     try:
         with house.store.read() as connection:

@@ -11,14 +11,12 @@ PAGE: int = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One look. Sizes in MiB; a process that is not there weighs None."""
+    """One look. Sizes in MiB; memory is resident, by server and process; of a process that is not there nothing is said."""
 
     at_s: float
-    control_mib: float | None
-    ingest_mib: float | None
-    policy_mib: float | None
+    memory_mib: dict[str, float]
     database_mib: float
-    buckets_mib: float
+    tables_mib: dict[str, float]
     facts: int
     changes: int
 
@@ -46,10 +44,8 @@ def _children(pid: int) -> Iterator[int]:
                 yield int(folder.name)
 
 
-def memory_mib(pid: int | None) -> float | None:
+def memory_mib(pid: int) -> float | None:
     """Return the resident memory of a process, None where there is none."""
-    if pid is None:
-        return None
     try:
         return int((Path("/proc") / str(pid) / "statm").read_text().split()[1]) * PAGE / 2**20
     except (OSError, IndexError):

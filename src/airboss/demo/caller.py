@@ -57,13 +57,13 @@ class Caller:
         """Return the JSON of a POST of a JSON value. Raises Away or Refused."""
         return self._ask("POST", path, json={} if value is None else value, params=params).json()
 
-    def propose(self, document: str) -> dict[str, Any]:
-        """Propose and submit a change and return its view. Raises Away or Refused."""
+    def propose(self, document: str, *, key: str | None = None) -> dict[str, Any]:
+        """Propose and submit a change and return its view; the same `key` twice is one change. Raises Away or Refused."""
         answer = self._ask(
             "POST",
             "/changes",
             content=document.encode(),
-            headers={"Content-Type": "application/yaml"},
+            headers={"Content-Type": "application/yaml", **({} if key is None else {"Idempotency-Key": key})},
             params={"submit": "true"},
         )
         found: dict[str, Any] = answer.json()
@@ -79,7 +79,7 @@ class Caller:
     def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
         headers = {**given.pop("headers", {})}
         if method == "POST":
-            headers["Idempotency-Key"] = secrets.token_hex(16)
+            headers.setdefault("Idempotency-Key", secrets.token_hex(16))
         try:
             answer = self._client.request(method, API + path, headers=headers, **given)
         except httpx.HTTPError as fault:

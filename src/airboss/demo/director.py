@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -62,8 +63,7 @@ def direct(wish: Wish, board: Board, keep: Callable[[dict[str, Any]], None]) -> 
     """
     data = _folder(wish.data)
     board.say(f"The demo's folder is {data}; its people are not real and its secrets lie in it")
-    with World(data / "world") as world:
-        server = Server(world, data, port=wish.port)
+    with World(data / "world") as world, closing(Server(world, data, port=wish.port)) as server:
         began = time.monotonic()
         server.start()
         server.wait()

@@ -46,6 +46,10 @@ class Server:
         """Kill all its processes outright: control, ingest, policy worker."""
         self._world.kill(NAME)
 
+    def close(self) -> None:
+        """Let go of the connections to it. Its processes are the world's to end."""
+        self._caller.close()
+
     def ready(self) -> bool:
         """Return whether it answers and says it is ready. Raises NotStarted when its process has ended."""
         if NAME not in set(self._world.alive()):

@@ -357,6 +357,44 @@ def test_sealed_buckets_leave_memory() -> None:
     assert not made.is_full
 
 
+def test_what_is_over_leaves_no_name_and_its_numbers_are_used_again() -> None:
+    """Over a hundred changes, one after the other, no more names are held than of those that may still be sent to, and
+    none is counted for another, not even where a late span or a failed flush kept something of one open.
+    """
+    made = ingest()
+    held = []
+    for number in range(100):
+        now = NOW + number * timedelta(minutes=30)
+        name = f"chg_{number:026}"
+        rows = [row(now - timedelta(seconds=30), change_id=name)]
+        if number:
+            before = f"chg_{number - 1:026}"
+            rows.append(row(now - timedelta(minutes=30), end=now - timedelta(minutes=20), change_id=before))
+        for change in made.unloaded(rows, now_us=to_micros(now)):
+            made.load_subjects(change, [])
+        made.update(rows, known=frozenset(), now_us=to_micros(now))
+        late = now - timedelta(seconds=20)
+        send(
+            made,
+            Span(end=now, bad=True, exposures=(exposure(1, change=name), exposure(1, change=name, arm="baseline"))),
+            Span(end=late, exposures=(exposure(2, change=name),)),
+            at=now,
+        )
+        flush = take(made, at=now)
+        if number % 7 == 3:  # it goes with the next, by which time its change is over
+            made.restore(flush)
+            continue
+        told = sorted((cell.series.change_id, cell.series.arm, cell.requests) for cell in flush.buckets)
+        wanted = [("", "", 1), (name, "canary", 1), (name, "late", 1)]
+        if number % 7 == 4:
+            wanted = sorted([*wanted, *((change and before, arm, count) for change, arm, count in wanted)])
+        assert told == wanted
+        made.confirm(flush)
+        held.append((len(made._cells._series), len(made._cells._series_list), len(made._cells._change_numbers)))
+    assert max(held) <= (20, 20, 6)
+    assert held[-1] == held[len(held) // 2]
+
+
 def test_loaded_subjects_are_not_counted_again() -> None:
     """A new boot that loads what the old one wrote counts nobody twice."""
     first = ingest(*ROWS)

@@ -70,7 +70,9 @@ class Cells:
         self._overflow = self._new_place(OTHER, OTHER)
         self._series: dict[Series, int] = {}
         self._series_list: list[Series] = []
+        self._free_series: list[int] = []
         self._change_numbers: dict[str, int] = {}
+        self._next_change = 0
         self._unsent: list[tuple[Ints, NDArray[np.uint64], NDArray[np.uint64]]] = []
         self._sequence = 0
         self.floor_us = 0
@@ -257,9 +259,15 @@ class Cells:
 
     def series_number(self, series: Series) -> int:
         number = self._series.get(series)
-        if number is None:
-            number = self._series[series] = len(self._series_list)
+        if number is not None:
+            return number
+        if self._free_series:
+            number = self._free_series.pop()
+            self._series_list[number] = series
+        else:
+            number = len(self._series_list)
             self._series_list.append(series)
+        self._series[series] = number
         return number
 
     def series(self, number: int) -> Series:
@@ -267,5 +275,27 @@ class Cells:
         return self._series_list[number]
 
     def change_number(self, change_id: str) -> int:
-        """Return the number a change's subjects are owned by."""
-        return self._change_numbers.setdefault(change_id, len(self._change_numbers))
+        """Return the number a change's subjects are owned by. It is never another's, not even when it is forgotten."""
+        number = self._change_numbers.get(change_id)
+        if number is None:
+            number = self._change_numbers[change_id] = self._next_change
+            self._next_change += 1
+        return number
+
+    def keep_only(self, changes: frozenset[str]) -> list[int]:
+        """Forget what other changes are called here, but those of which something is still open or to be written. Return the
+        numbers of series that are free now, and may be another's next.
+        """
+        gone = self._change_numbers.keys() - changes
+        if not gone:
+            return []
+        in_use = {self._series_list[key.series].change_id for plane in (self.arms, self.late) for key in plane.held()}
+        unsent = {int(owner) for owners, _, _ in self._unsent for owner in np.unique(owners)}
+        gone = {name for name in gone - in_use if self._change_numbers[name] not in unsent}
+        for name in gone:
+            del self._change_numbers[name]
+        freed = [number for series, number in self._series.items() if series.change_id in gone]
+        for number in freed:
+            del self._series[self._series_list[number]]
+        self._free_series += freed
+        return freed

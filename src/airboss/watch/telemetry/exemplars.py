@@ -64,6 +64,12 @@ class Exemplars:
         """Forget changes that are no longer in flight; what is stored of them stays."""
         self._held = {key: held for key, held in self._held.items() if key[0] in changes}
 
+    def forget(self, series: Sequence[int]) -> None:
+        """Numbers of series that are free now begin anew with whoever gets them next."""
+        known = [number for number in series if number < len(self._floor)]
+        self._floor[known] = 0.0
+        self._due[known] = 0
+
     def look(self, table: ExposureTable, force: Ints, arm: Ints, row: Ints, took: tuple[Flags, Ints, Ints]) -> None:
         """Note candidates among exposed spans; `took` are (bad, duration in µs, end in µs), one per exposed span."""
         bad, duration_us, end_us = took

@@ -125,7 +125,9 @@ class Ingest:
         for gone in self._loaded - self._countable(rows, now_us):
             self._subjects.drop(self._cells.change_number(gone))
             self._loaded.discard(gone)
-        self._exemplars.keep_only(frozenset(row.change_id for row in rows))
+        told = frozenset(row.change_id for row in rows)
+        self._exemplars.keep_only(told)
+        self._exemplars.forget(self._cells.keep_only(told))
         self._known |= known
         self._asked |= self._unknown
         self._unknown.clear()

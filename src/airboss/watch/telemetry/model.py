@@ -276,8 +276,8 @@ class TelemetrySettings:
     """A span may end this far in our future; more is a broken clock."""
     far_off: timedelta = timedelta(hours=1)
     """Older than this is not late but wrong, and rejected with a message."""
-    changes_idle: timedelta = timedelta(hours=24)
-    """A change whose last exposure ended so long ago is no longer told from one that never was in flight."""
+    changes_idle: timedelta = timedelta(minutes=65)
+    """Exposures that ended so long ago are let go. No span that may still come ended in one."""
     warm_up: timedelta = timedelta(seconds=2)
     """Buckets this soon after an exposure change are skipped."""
     flush_every: timedelta = timedelta(seconds=1)
@@ -302,3 +302,5 @@ class TelemetrySettings:
     def __post_init__(self) -> None:
         if self.changes_kept <= self.far_off or self.fine_kept <= self.far_off:
             raise ValueError("telemetry must be kept for longer than the oldest point that is taken in")
+        if self.changes_idle <= self.far_off:
+            raise ValueError("exposures must be known for longer than the oldest point that is taken in")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -40,6 +40,10 @@ class Plane(Generic[Key]):
     def items(self) -> Iterator[tuple[Key, int]]:
         """Yield (key, slot) of everything held."""
         yield from self._slots.items()
+
+    def held(self) -> Iterable[Key]:
+        """Return the keys of every cell."""
+        return self._slots.keys()
 
     def dirty(self) -> Iterator[tuple[Key, int]]:
         """Yield (key, slot) of what moved, and mark it clean."""

@@ -48,7 +48,7 @@ _BUCKET_KEY: Final = ("series", "width_us", "start_us", "source")
 _SUMS: Final = ("requests", "bad", "first_seen", "first_bad", "subjects", "subjects_bad")
 _COVERAGE_KEY: Final = ("start_us", "service", "environment", "signal", "source")
 _SCHEMA_LOCK: Final = 0x41697242
-_SERIES_REMEMBERED: Final = 100_000
+_SERIES_REMEMBERED: Final = 10_000
 
 
 def series_id(name: Series) -> int:
