@@ -184,7 +184,8 @@ class Soak:
             facts=facts,
             changes=sum(crew.number for crew in crews),
         )
-        self.tell("sample", **asdict(sample), ended={crew.service: dict(crew.ended) for crew in crews})
+        told = {crew.service: {"ended": dict(crew.ended), "told": dict(crew.told)} for crew in crews}
+        self.tell("sample", **asdict(sample), crews=told)
 
     def _sizes(self) -> tuple[int, float, dict[str, float]]:
         with self.engine.connect() as connection:
@@ -283,6 +284,8 @@ def main() -> None:
         soak.tell("found", **found)
     shutil.rmtree(folder)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    if found["open"] or soak.blows.late:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
