@@ -334,6 +334,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         folder=settings.routes,
         secret=os.environ.get,
         clock=clock,
+        over=partial(_over_now, store, changes),
     )
     flag_target = FlagTarget(store, flags, clock=clock, over=partial(_over, changes))
     all_targets = Targets({"flag": flag_target, ENVOY: envoy, **(targets or {})})
@@ -414,7 +415,13 @@ def build(  # noqa: PLR0915 - one place, one line a room
 def _over(changes: Changes, connection: Connection, change_id: str) -> bool:
     """Return whether nothing of a change is steered any more."""
     found = next(iter(changes.read_many(connection, [change_id])), None)
-    return found is not None and found.phase in (Phase.REVIEWING, Phase.CLOSED)
+    return found is not None and found.phase in (Phase.ROLLED_BACK, Phase.REVIEWING, Phase.CLOSED)
+
+
+def _over_now(store: Store, changes: Changes, change_id: str) -> bool:
+    """Return the same, asking the database by itself."""
+    with store.read() as connection:
+        return _over(changes, connection, change_id)
 
 
 def _go_on(clock: Clock, store: Store, journal: Journal) -> None:

@@ -55,10 +55,15 @@ def unit(kind: str, digest: str, **params: Any) -> UnitRef:
     )
 
 
-def envoy_target(edge: Edge) -> EnvoyTarget:
+def envoy_target(edge: Edge, *over: str) -> EnvoyTarget:
+    """The target; these changes are over."""
     connection = EnvoyConnection(name="edge", admin=edge.admin, route_file=edge.routes.name)
     return EnvoyTarget(
-        connections={"edge": connection}.__getitem__, folder=edge.folder, secret=lambda _: None, clock=SystemClock()
+        connections={"edge": connection}.__getitem__,
+        folder=edge.folder,
+        secret=lambda _: None,
+        clock=SystemClock(),
+        over=over.__contains__,
     )
 
 
@@ -268,6 +273,16 @@ def test_envoy_sends_the_share_it_was_told(edge: Edge, percent: float):
     asyncio.run(target.prepare(moved, key="prepare"))
     asyncio.run(target.apply(moved, Exposure(new_percent=percent), key="apply"))
     assert edge.share(20_000) == pytest.approx(percent, abs=1.0)
+
+
+def test_envoy_takes_no_order_of_a_change_that_is_over(edge: Edge):
+    """An order that slept until its change was over is refused, though nothing in the route file names that change."""
+    before = edge.routes.read_bytes(), edge.runtime()
+    given = envoy_unit()
+    with pytest.raises(Refused, match="was taken back") as refused:
+        asyncio.run(envoy_target(edge, given.change_id).apply(given, Exposure(new_percent=10), key="late"))
+    assert refused.value.code == "route-taken-back"
+    assert (edge.routes.read_bytes(), edge.runtime()) == before
 
 
 def test_no_request_fails_by_switching(edge: Edge):

@@ -215,6 +215,37 @@ def test_an_order_to_a_target_that_outlives_its_server_does_not_outlive_a_rollba
     check(two.first)
 
 
+def test_an_order_that_slept_until_its_change_was_over_exposes_nobody(two: Two):
+    """The first hangs inside the very first apply, when there is nothing yet to take back and no mark to find; the second
+    takes the change back and ends it; the order, awake at last, is refused by the target itself.
+    """
+    change = two.world.propose(ramp(steps=STEPS, gates=QUICK))
+    adapters = two.first.targets._adapters
+    stalling = Stalling(adapters["flag"])
+    adapters["flag"] = stalling  # type: ignore[assignment]
+
+    def first() -> None:
+        while not stalling.entered.is_set():
+            two.second_passes(two.first)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert stalling.entered.wait(30)
+    two.world.order(change, "abort")
+    for _ in range(60):
+        two.second_passes(two.second)
+        if two.world.phase(change) == "closed":
+            break
+    assert two.world.change(change).outcome == "rolled back"
+    before = two.rows()
+    stalling.go.set()
+    thread.join()
+    assert two.world.percent() == 0
+    after = two.rows()
+    assert [after[number] for number in (0, 4, 5, 6)] == [before[number] for number in (0, 4, 5, 6)]
+    check(two.first)
+
+
 def test_leases_are_measured_by_the_database_whatever_the_servers_think_it_is(postgresql_url: str):
     """One server's clock is an hour ahead: it still cannot take what the other holds, for the database knows the time."""
     right, ahead = SystemClock(), ManualClock(SystemClock().now() + timedelta(hours=1))

@@ -19,6 +19,7 @@ NAMES: Final[frozenset[str]] = frozenset(
         "tower.before_decide",
         "tower.after_decide",
         "tower.before_effect",
+        "tower.before_target",
         "tower.after_effect",
         "tower.after_effect_recorded",
     }

@@ -329,8 +329,10 @@ class Flight:
         failpoints.reach("tower.before_effect")
         if not await asyncio.to_thread(self._mine, held):
             return
+        failpoints.reach("tower.before_target")
         unit = plan.unit(intent.unit)
         ref = unit.ref(scene.change.id, scene.change.attempt)
+        # Asked last: whoever slept since the claim was looked at has no time left, and the timeout below counts from now.
         left_s = (intent.deadline_at - self._desk.clock.now()).total_seconds()
         if left_s <= 0:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -143,13 +143,15 @@ class Flags:
         split: Sequence[tuple[str, int]] = (),
         attempt: int = 1,
         after: str | None = None,
+        unless: Callable[[Connection], bool] = lambda _: False,
     ) -> FlagState:
         """Bring the new side of a flag to `percent` of the people targeting says nothing about.
 
         Done once for each `key`: a late repetition changes nothing, whatever came after it. The first exposure fixes
         salt and sides for the change, so everybody keeps their side while the percentage grows. A change that was taken
         back may expose again in a later `attempt`, and only in that. `after` names a change that is over and left its
-        ramp standing: that ramp ends here, and those who were in it get the old side.
+        ramp standing: that ramp ends here, and those who were in it get the old side. `unless` says, in the transaction that
+        exposes, that the change is over and nothing may be exposed by it any more.
         Raises NotFound, Invalid (variant, percentage), or Refused (another change holds a ramp here, which it names;
         the old side is not what people get; the flag is disabled).
         """
@@ -158,17 +160,14 @@ class Flags:
             found = self._locked(tx, flag)
             if repo.is_done(tx, key):
                 return found.state(environment, change_id)
+            if unless(tx.connection):
+                raise _taken_back(flag, change_id)
             rules.check_sides(found, environment, new_variant, old_variant, split)
             held = next(
                 (one for one in found.exposures if (one.environment, one.change_id) == (environment, change_id)), None
             )
             if held is not None and (attempt < held.attempt or (held.state == "reverted" and attempt == held.attempt)):
-                # An order to expose that was under way when the change was taken back arrives too late.
-                raise Refused(
-                    f"change {change_id} was taken back from flag {flag}",
-                    code="flag-taken-back",
-                    way_out="order a retry, or propose another change",
-                )
+                raise _taken_back(flag, change_id)
             active = found.active(environment)
             if active is not None and active.change_id != change_id:
                 if active.change_id != after:
@@ -408,4 +407,13 @@ def _own(flag: Flag, change_id: str, environment: str) -> Exposure:
             return one
     raise Refused(
         f"change {change_id} has not exposed flag {flag.definition.name} in {environment}", code="flag-not-exposed"
+    )
+
+
+def _taken_back(flag: str, change_id: str) -> Refused:
+    """Return the answer to an order to expose that was under way when its change was taken back: it arrives too late."""
+    return Refused(
+        f"change {change_id} was taken back from flag {flag}",
+        code="flag-taken-back",
+        way_out="order a retry, or propose another change",
     )

@@ -39,7 +39,11 @@ class FlagTarget:
         return Baseline(new_percent=0.0, digest=state.digest, detail={"variant": unit.params["old"]})
 
     async def apply(self, unit: UnitRef, exposure: Exposure, *, key: str) -> None:
-        """Bring the new side to a share of people. Raises Refused where another change holds the ramp."""
+        """Bring the new side to a share of people.
+
+        Raises Refused where another change holds the ramp, and for a change that is over: an order that slept until then
+        must not arrive, and where nothing had been exposed the way back left no mark that would stop it.
+        """
 
         def act() -> FlagState:
             holder = self._holder(unit)
@@ -54,6 +58,7 @@ class FlagTarget:
                 environment=unit.environment,
                 attempt=unit.attempt,
                 after=holder if holder is not None and self._left(holder) else None,
+                unless=lambda connection: self._over(connection, unit.change_id),
             )
 
         await asyncio.to_thread(act)

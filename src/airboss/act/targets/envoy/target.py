@@ -32,12 +32,23 @@ class EnvoyTarget:
     traffic within milliseconds. What is observed is what Envoy says its router uses, never what was written.
     """
 
-    def __init__(self, *, connections: Connections, folder: Path, secret: Secret, clock: Clock) -> None:
-        """`folder` is where route files lie; `secret` reads a variable of the environment."""
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        folder: Path,
+        secret: Secret,
+        clock: Clock,
+        over: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`folder` is where route files lie; `secret` reads a variable of the environment; `over` says of a change whether
+        nothing of it is steered any more. It may read the database.
+        """
         self._connections = connections
         self._folder = folder
         self._secret = secret
         self._clock = clock
+        self._over = over
 
     async def prepare(self, unit: UnitRef, *, key: str) -> Baseline:  # noqa: ARG002 - nothing people see is changed
         """Return the split as it is, having made sure that it can be moved and moved back.
@@ -69,9 +80,17 @@ class EnvoyTarget:
     async def apply(self, unit: UnitRef, exposure: Exposure, *, key: str) -> None:  # noqa: ARG002 - the same weights twice are one
         """Bring the new side to a share of requests.
 
-        Raises Refused where another change holds the route, or where the new side runs something else than what was
-        approved or has no healthy endpoint: nothing is sent to it then.
+        Raises Refused where another change holds the route, for a change that is over, or where the new side runs something
+        else than what was approved or has no healthy endpoint: nothing is sent to it then.
         """
+
+        def hold() -> Written:
+            # Asked just before the write: an order that slept until its change was over finds no mark of a way back where
+            # there had been nothing to take back, or where another change has moved the route since.
+            if self._over(unit.change_id):
+                raise _taken_back(unit)
+            return _write(unit, file, exposure.new_percent, to="hold")
+
         connection = await self._connection(unit)
         old, new = _sides(unit)
         file = self._file(connection, unit)
@@ -80,7 +99,7 @@ class EnvoyTarget:
             if exposure.new_percent > 0:
                 _check_room(seen, new, where=admin.where)
                 _check_artifact(unit, seen)
-            written = await asyncio.to_thread(_write, unit, file, exposure.new_percent, to="hold")
+            written = await asyncio.to_thread(hold)
             await admin.set_weights(written.prefix, _split(old, new, exposure.new_percent))
 
     async def observe(self, unit: UnitRef) -> Observation:
@@ -182,11 +201,7 @@ def _write(unit: UnitRef, file: RouteFile, percent: float, *, to: Literal["hold"
         if to == "hold":
             _check_holder(unit, written)
             if written.taken_back == unit.change_id:
-                raise Refused(
-                    f"change {unit.change_id} was taken back from route {unit.params['route']}",
-                    code="route-taken-back",
-                    way_out="propose another change",
-                )
+                raise _taken_back(unit)
         _check_sides(written.weights, old, new, "the route file")
         weights = dict.fromkeys(written.weights, 0) | _split(old, new, percent)
         after = replace(
@@ -203,6 +218,14 @@ def _write(unit: UnitRef, file: RouteFile, percent: float, *, to: Literal["hold"
             continue
         return replace(after, generation=generation)
     raise AssertionError("the last try returns or raises")
+
+
+def _taken_back(unit: UnitRef) -> Refused:
+    return Refused(
+        f"change {unit.change_id} was taken back from route {unit.params['route']}",
+        code="route-taken-back",
+        way_out="propose another change",
+    )
 
 
 def _check_sides(weights: Mapping[str, int], old: str, new: str, where: str) -> None:
