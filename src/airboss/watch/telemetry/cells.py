@@ -289,7 +289,8 @@ class Cells:
         gone = self._change_numbers.keys() - changes
         if not gone:
             return []
-        in_use = {self._series_list[key.series].change_id for plane in (self.arms, self.late) for key in plane.held()}
+        numbers = {key.series for plane in (self.arms, self.pods, self.late) for key in plane.held()}
+        in_use = {self._series_list[number].change_id for number in numbers}
         unsent = {int(owner) for owners, _, _ in self._unsent for owner in np.unique(owners)}
         gone = {name for name in gone - in_use if self._change_numbers[name] not in unsent}
         for name in gone:
