@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,11 +39,11 @@ from airboss.kernel.ids import Chance, Ids, SystemChance, TimeOrderedIds
 from airboss.kernel.settings import BUCKETS_FILE, DATABASE_FILE, Settings
 from airboss.kernel.yaml import Document
 from airboss.learn.reviews import Reviews
-from airboss.people.access import LOCAL, Actor
+from airboss.people.access import LOCAL, SYSTEM, Actor
 from airboss.people.identity import Identity
 from airboss.records.audit import Checkpoints, Signer, StateDigests, change_key, signer_of
 from airboss.records.idempotency import IdempotencyKeys
-from airboss.records.journal import Journal
+from airboss.records.journal import Journal, Timekeeping
 from airboss.records.store import LeaseClock, Store, Tx, open_store
 from airboss.tower.clearance import Clearance
 from airboss.tower.desk import Desk
@@ -75,6 +75,7 @@ class House:
     chance: Chance
     store: Store
     journal: Journal
+    timekeeping: Timekeeping
     signer: Signer
     checkpoints: Checkpoints
     idempotency: IdempotencyKeys
@@ -213,6 +214,24 @@ def new_key(settings: Settings, *, reason: str, clock: Clock | None = None, chan
         store.close()
 
 
+def accept_clock(
+    settings: Settings, *, reason: str, clock: Clock | None = None, chance: Chance | None = None
+) -> datetime:
+    """Say, as a recorded act, that this machine's clock is right and the record ran ahead; return up to when it had run.
+
+    Raises Refused where it had not, and what opening raises: Invalid, Unavailable.
+    """
+    clock, chance = clock or SystemClock(), chance or SystemChance()
+    store = open_store(settings.database_url, clock=clock)
+    try:
+        store.create()
+        journal = Journal(store, clock=clock, ids=TimeOrderedIds(clock, chance), chance=chance)
+        journal.open()
+        return Timekeeping(store, journal, clock=clock, actor=LOCAL.id).accept(reason=reason, actor=LOCAL.id)
+    finally:
+        store.close()
+
+
 def build(  # noqa: PLR0915 - one place, one line a room
     settings: Settings,
     *,
@@ -234,7 +253,8 @@ def build(  # noqa: PLR0915 - one place, one line a room
     store.create()
     journal = Journal(store, clock=clock, ids=ids, chance=chance)
     log_id = journal.open()
-    _go_on(clock, store, journal)
+    timekeeping = Timekeeping(store, journal, clock=clock, actor=SYSTEM.id)
+    timekeeping.follow()
     signer = signer_of(store, log_id, settings.data / KEY_FILE, chance=chance)
     checkpoints = Checkpoints(store, signer, clock=clock, file=settings.data / CHECKPOINT_FILE)
 
@@ -356,7 +376,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         facts=facts,
         persons=identity.persons.principals,
     )
-    desk = Desk(store=store, clock=clock, changes=changes, policies=policies)
+    desk = Desk(store=store, clock=clock, changes=changes, policies=policies, doubt=timekeeping.doubt)
     judge = Judge(store=store, catalog=catalog, telemetry=reader, objective=objectives.burn)
 
     def open_review(tx: Tx, change: Change) -> None:
@@ -388,6 +408,7 @@ def build(  # noqa: PLR0915 - one place, one line a room
         chance=chance,
         store=store,
         journal=journal,
+        timekeeping=timekeeping,
         signer=signer,
         checkpoints=checkpoints,
         idempotency=IdempotencyKeys(store, clock=clock),
@@ -422,14 +443,6 @@ def _over_now(store: Store, changes: Changes, change_id: str) -> bool:
     """Return the same, asking the database by itself."""
     with store.read() as connection:
         return _over(changes, connection, change_id)
-
-
-def _go_on(clock: Clock, store: Store, journal: Journal) -> None:
-    """Have the machine's clock go on from the newest fact, where it was set back while nobody ran."""
-    with store.read() as connection:
-        newest = journal.newest(connection)
-    if newest is not None and isinstance(clock, SystemClock):
-        clock.not_before(newest)
 
 
 def _envoy(store: Store, catalog: Catalog, name: str) -> EnvoyConnection:

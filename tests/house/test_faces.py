@@ -66,7 +66,7 @@ ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promot
 ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "on-call", "calendar", "services", "id new", "analysis calibrate"),
     *("analysis replay", "audit checkpoint", "audit export", "audit key", "audit pack", "change facts"),
-    *("change list", "change show", "change traces", "change watch", "audit new-key", "backup"),
+    *("change list", "change show", "change traces", "change watch", "audit new-key", "backup", "clock accept"),
     *("restore", "reviews", "whoami", "change templates", "change forecast"),
     *("audit entries", "audit proof", "policy schema"),
     *(

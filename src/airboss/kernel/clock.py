@@ -19,6 +19,8 @@ class Clock(Protocol):
     async def wait(self, seconds: float) -> None: ...
 
 
+APART_MOST: Final = timedelta(minutes=5)
+"""By how much a clock may differ from what is recorded, or from the database's, and still be believed."""
 SET_BACK_S: Final = 2.0
 """A wall clock that is behind by more than this was set back; less is the work of whoever disciplines it."""
 
@@ -51,7 +53,10 @@ class SystemClock:
         return wall
 
     def not_before(self, at: datetime) -> None:
-        """Go on from a time that is recorded, where the machine's clock was set back while nobody ran."""
+        """Go on from a time that is recorded, where the machine's clock was set back while nobody ran.
+
+        The caller bounds how far: a record that ran ahead would take every later time ahead with it.
+        """
         if at.timestamp() > self._now() + SET_BACK_S:
             self._anchor = (at.timestamp(), self._monotonic())
 

@@ -15,7 +15,7 @@ from airboss.decide.policy import Decision, Policies
 from airboss.kernel import failpoints
 from airboss.kernel.canonical import canonical
 from airboss.kernel.clock import Clock
-from airboss.kernel.errors import Stale
+from airboss.kernel.errors import AirbossError, Stale
 from airboss.people.access import SYSTEM
 from airboss.records.journal import Fact
 from airboss.records.store import Store, Tx
@@ -36,6 +36,8 @@ class Scene:
     now: datetime
     shared: datetime
     """`now` by the clock that leases and deadlines of effects are measured by."""
+    doubt: str | None = None
+    """Why `now` cannot be believed, None where it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +65,18 @@ class Next:
 class Desk:
     """Reads scenes and writes what a look came to; shared by the two steering parts."""
 
-    def __init__(self, *, store: Store, clock: Clock, changes: Changes, policies: Policies) -> None:
+    def __init__(
+        self, *, store: Store, clock: Clock, changes: Changes, policies: Policies, doubt: Callable[[], str | None]
+    ) -> None:
         self.store = store
+        self._doubt = doubt
         self.policies = policies
         self.clock = clock
         self.changes = changes
 
     def scene(self, change_id: str) -> Scene | None:
-        """Return what is known of a change, or None if there is none. Three queries."""
+        """Return what is known of a change, or None if there is none. Three queries, and now and then the clock's own."""
+        doubt = self._doubted()
         with self.store.read() as connection:
             found = next(iter(self.changes.read_many(connection, [change_id])), None)
             if found is None:
@@ -84,7 +90,15 @@ class Desk:
                 effects=repo.effects_of(connection, change_id),
                 now=self.clock.now(),
                 shared=self.store.now(connection),
+                doubt=doubt,
             )
+
+    def _doubted(self) -> str | None:
+        """Return why the clock is doubted. That it could not be asked keeps nothing from being taken back."""
+        try:
+            return self._doubt()
+        except AirbossError as fault:
+            return f"the clock could not be held against the record: {fault.detail}"
 
     def settle(self, held: Claim, scene: Scene, step: Next, *, keep: bool = False, plan: Plan | None = None) -> Change:
         """Write what a look came to, in one transaction. With `keep` the claim stays, because effects follow.

@@ -33,6 +33,7 @@ from airboss.act.targets import Exposure, Observation, Targets
 from airboss.changes import Change, Phase
 from airboss.decide.policy import Decision
 from airboss.kernel import failpoints, spans
+from airboss.kernel.clock import APART_MOST
 from airboss.kernel.errors import AirbossError
 from airboss.people.access import SYSTEM
 from airboss.records.store import Tx
@@ -106,12 +107,16 @@ class Flight:
             ruling = rules.roll_back(run, f"{back.verb} ordered", scene.now)
             await self._write(held, scene, plan, ruling, by=back.actor, orders=orders)
             return
+        if scene.doubt is None:
+            run, anew = rules.retimed(run, scene.now)
+            orders += anew
         units, silent = await self._observe(scene, plan, sorted(plan.standing(run.step)))
         judged = await asyncio.to_thread(self._judge.look, scene, plan, run)
         seen = Seen(
             units=units,
             silent=silent,
             answers=judged.answers,
+            doubt=scene.doubt,
             fault=_refusal(scene, plan, run),
             answered_by=skip.actor if skip is not None and _asks(plan, run) else None,
             skipped_by=skip.actor if skip is not None and not _asks(plan, run) else None,
@@ -159,6 +164,7 @@ class Flight:
 
     async def _take_back(self, held: Claim, scene: Scene, plan: Plan) -> None:
         """Rolling back: needs targets and nothing else."""
+        run, anew = rules.retimed(scene.run, scene.now)  # also by a clock that is doubted: taking back waits for nobody
         units, _ = await self._observe(scene, plan, sorted(scene.run.baselines))
         reverts = Counter(
             effect.unit
@@ -166,12 +172,12 @@ class Flight:
             if effect.kind == "revert"
             and effect.attempt == scene.change.attempt
             and effect.done_at is not None
-            and effect.deadline_at <= scene.shared
+            and _over(effect, scene)
         )
         ruling = rules.taking_back(
-            plan, scene.run, Seen(units=units, settled=_settled(scene), reverts=reverts), scene.now
+            plan, run, Seen(units=units, settled=_settled(scene, run), reverts=reverts), scene.now
         )
-        await self._write(held, scene, plan, ruling)
+        await self._write(held, scene, plan, ruling, orders=anew)
 
     async def _stranded(self, held: Claim, scene: Scene, plan: Plan) -> None:
         """Rollback failed: a person has it tried again or says it was mitigated, or it is seen back where it was."""
@@ -192,7 +198,7 @@ class Flight:
             )
             await asyncio.to_thread(self._desk.settle, held, scene, step)
             return
-        ruling = rules.stranded(plan, scene.run, Seen(units=units, settled=_settled(scene)), scene.now)
+        ruling = rules.stranded(plan, scene.run, Seen(units=units, settled=_settled(scene, scene.run)), scene.now)
         if ruling is not None:
             await self._write(held, scene, plan, ruling)
             return
@@ -224,7 +230,10 @@ class Flight:
             return
         if plan.rollback_window_s > 0 and await self._watch(held, scene, plan):
             return
-        await asyncio.to_thread(self._desk.settle, held, scene, self._reviewing(scene))
+        step = self._reviewing(scene)
+        if scene.doubt is not None and plan.rollback_window_s > 0:
+            step = Next(sentence=f"Completed; {scene.doubt}", look_in_s=AGAIN_S)
+        await asyncio.to_thread(self._desk.settle, held, scene, step)
 
     async def _watch(self, held: Claim, scene: Scene, plan: Plan) -> bool:
         """Look at a completed change; return whether it is watched on."""
@@ -414,10 +423,20 @@ def _standing_row(scene: Scene, plan: Plan, name: str, step: int) -> ExposureRow
     )
 
 
-def _settled(scene: Scene) -> bool:
-    """Return whether no order to expose can still arrive. Accepted is not done, so the time of each is waited for."""
+def _over(effect: Effect, scene: Scene) -> bool:
+    """Return whether the time of an effect has passed; one further ahead than any is by a clock that ran ahead."""
+    return effect.deadline_at <= scene.shared or effect.deadline_at - scene.shared > APART_MOST
+
+
+def _settled(scene: Scene, run: Run) -> bool:
+    """Return whether no order to expose can still arrive. Accepted is not done, so the time of each is waited for.
+
+    Where its deadline says nothing, it began before taking back did, which ended everybody's right to begin another.
+    """
+    began = run.rollback_started_at
+    waited = began is not None and (scene.now - began).total_seconds() >= EFFECT_S
     return all(
-        effect.deadline_at <= scene.shared
+        effect.deadline_at <= scene.shared or (waited and _over(effect, scene))
         for effect in scene.effects
         if effect.kind == "apply" and effect.attempt == scene.change.attempt
     )
@@ -474,5 +493,6 @@ def _due(scene: Scene, want: Want) -> bool:
         return True
     if last.fault is not None:
         begun = last.deadline_at - timedelta(seconds=EFFECT_S)
-        return scene.shared >= begun + timedelta(seconds=min(2.0**last.tries, EFFECT_S))
-    return last.deadline_at <= scene.shared
+        waited = scene.shared >= begun + timedelta(seconds=min(2.0**last.tries, EFFECT_S))
+        return waited or (last.deadline_at > scene.shared and _over(last, scene))
+    return _over(last, scene)

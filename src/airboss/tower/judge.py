@@ -16,7 +16,7 @@ from airboss.act.rollout import Answer, Expose, Gate, Plan, Run, Unit, gates, re
 from airboss.act.rollout.repo import Judgement
 from airboss.catalog import Catalog
 from airboss.changes import Change, Phase
-from airboss.kernel.clock import rfc3339, to_micros
+from airboss.kernel.clock import APART_MOST, rfc3339, to_micros
 from airboss.kernel.errors import AirbossError, Invalid
 from airboss.records.store import Store, Tx
 from airboss.tower.desk import Scene
@@ -123,6 +123,8 @@ class Judge:
         if fresh_step:
             state = new_step(state, context)
         last = None if kept is None else kept.last_block
+        if last is not None and last - scene.now > APART_MOST:
+            last = None  # sealed by a clock that ran ahead; what was folded then is of other buckets
         try:
             blocks = self._telemetry.blocks(
                 change_id=change.id,

@@ -18,6 +18,7 @@ from airboss.decide.approvals import Approval, Approvals, Choice, Outcome, Stand
 from airboss.decide.calendar import Calendar, Closed
 from airboss.decide.policy import ApprovalNeed, Decision, Point
 from airboss.decide.policy import Outcome as Answered
+from airboss.kernel.clock import APART_MOST
 from airboss.kernel.errors import AirbossError
 from airboss.learn.reviews import Reviews
 from airboss.people.access import SYSTEM
@@ -29,6 +30,9 @@ AGAIN_S: Final = 15.0
 PREPARE_S: Final = 10.0
 """How long targets may take to tell their baselines: shorter than the lease."""
 CALM_S: Final = 60.0
+
+_TIMED: Final = frozenset({Phase.IN_REVIEW, Phase.AWAITING_APPROVAL, Phase.APPROVED, Phase.SCHEDULED, Phase.VALIDATING})
+"""Phases that end by what time it is, among other things, and that hold nothing exposed."""
 
 
 class Steering:
@@ -56,7 +60,7 @@ class Steering:
     async def __call__(self, held: Claim) -> None:
         """Look at one claimed change and release the claim."""
         scene = await asyncio.to_thread(self._desk.scene, held.change_id)
-        if scene is None:
+        if scene is None or (scene.doubt is not None and await asyncio.to_thread(self._held_by_the_clock, held, scene)):
             return
         match scene.change.phase:
             case Phase.IN_REVIEW:
@@ -78,6 +82,16 @@ class Steering:
                     held, scene, Next(sentence=scene.change.sentence, look_in_s=None, taken=scene.commands)
                 )
 
+    def _held_by_the_clock(self, held: Claim, scene: Scene) -> bool:
+        """Return whether a change waits because the clock is doubted: windows, votes and ages mean nothing by a wrong one.
+
+        Calling it off never waits; other orders stay until they can be carried out.
+        """
+        if scene.change.phase not in _TIMED or _cancels(scene):
+            return False
+        self._settle(held, scene, Next(sentence=f"Held: {scene.doubt}", look_in_s=AGAIN_S))
+        return True
+
     # -- before people ---------------------------------------------------------------------------------------------
 
     def _review(self, held: Claim, scene: Scene) -> None:
@@ -92,6 +106,8 @@ class Steering:
             submit = self._clearance.decide(connection, scene.change, Point.SUBMIT)
             approve = self._clearance.decide(connection, scene.change, Point.APPROVE)
             block = self._clearance.block(connection, compile_plan(scene.change.expanded()))
+        if asked is not None and _opened_ahead(asked, scene):
+            return self._expire(held, scene)
         decisions = (submit, approve)
         blocking = next((decision for decision in (submit, approve) if decision.outcome is Answered.BLOCK), None)
         if blocking is not None:
@@ -190,6 +206,8 @@ class Steering:
             raise AssertionError(f"change {scene.change.id} awaits approval without a round")
         if outdated:
             return self._decided_anew(held, scene, approval)
+        if _opened_ahead(approval, scene):
+            return self._expire(held, scene)
         standing = approval.standing
         sentence = _public(standing)
         left_s = (approval.round.expires_at - scene.now).total_seconds()
@@ -241,6 +259,19 @@ class Steering:
                 first=lambda tx: self._approvals.supersede(tx, scene.change.id),
                 taken=scene.commands,
             )
+        self._settle(held, scene, step)
+
+    def _expire(self, held: Claim, scene: Scene) -> None:
+        """End a change whose round is of a clock that ran ahead: it would end too late, and its votes have no order."""
+        sentence = "Expired: people were asked by a clock that ran ahead; propose it again"
+        step = Next(
+            to=Phase.EXPIRED,
+            sentence=sentence,
+            reason=sentence,
+            look_in_s=None,
+            first=lambda tx: self._approvals.withdraw(tx, scene.change.id),
+            taken=scene.commands,
+        )
         self._settle(held, scene, step)
 
     # -- before the start ------------------------------------------------------------------------------------------
@@ -434,6 +465,11 @@ def _held_before(obstacle: str) -> str:
 
 def _cancels(scene: Scene) -> bool:
     return any(command.verb in CALLS_OFF for command in scene.commands)
+
+
+def _opened_ahead(approval: Approval, scene: Scene) -> bool:
+    """Return whether a round was opened at a time that has not come."""
+    return approval.round.opened_at - scene.now > APART_MOST
 
 
 def _short(scene: Scene) -> str:

@@ -67,8 +67,9 @@ def test_rows_come_back_as_written(buckets: SqlBucketStore) -> None:
              "saturated", "newest_us")  # fmt: skip
     assert [getattr(back, name) for name in names] == [getattr(full, name) for name in names]
     assert buckets.series_of(CHANGE) == [CANARY]
-    assert buckets.newest(CART, 0) == 10 * SECOND + 5
-    assert buckets.newest(CART, 11 * SECOND) is None
+    assert buckets.newest(CART, 0, 60 * SECOND) == 10 * SECOND + 5
+    assert buckets.newest(CART, 11 * SECOND, 60 * SECOND) is None
+    assert buckets.newest(CART, 0, 10 * SECOND) is None
 
 
 def test_a_repeated_flush_changes_nothing(buckets: SqlBucketStore) -> None:

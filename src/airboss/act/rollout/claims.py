@@ -14,9 +14,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, Table, Text
 
+from airboss.kernel.clock import APART_MOST
 from airboss.records.store import Instant, Tx, metadata, upsert
 
 NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+FAR: Final = 2 * APART_MOST
+"""No look is put off and no claim held for so long: what is due or held further ahead was written by a clock that ran
+ahead, and does not count."""
 
 wake = Table(
     "wake",
@@ -162,8 +166,8 @@ def _next(held: Claim, now: datetime, due_at: datetime) -> sa.Case[datetime]:
 
 def _due(now: datetime, shared: datetime, format_: int, *, only_urgent: bool) -> sa.ColumnElement[bool]:
     due = sa.and_(
-        wake.c.due_at <= now,
-        sa.or_(wake.c.lease_until.is_(None), wake.c.lease_until < shared),
+        sa.or_(wake.c.due_at <= now, sa.and_(wake.c.due_at > now + FAR, wake.c.due_at < NEVER)),
+        sa.or_(wake.c.lease_until.is_(None), wake.c.lease_until < shared, wake.c.lease_until > shared + FAR),
         wake.c.needs_format <= format_,
     )
     return sa.and_(due, wake.c.urgent) if only_urgent else due

@@ -145,6 +145,8 @@ class Seen:
     """What the target said when it was last asked for the exposure that is wanted, None if it accepted."""
     reverts: Mapping[str, int] = field(default_factory=dict)
     """By unit: how many reverts were accepted and had their time. One that is away all the same needs another."""
+    doubt: str | None = None
+    """Why the clock cannot be believed, None where it can: then nothing goes forward by it."""
     settled: bool = True
     """No effect begun earlier can still arrive: its lease and its deadline have passed."""
 

@@ -15,12 +15,21 @@ from typing import Any, Final
 from airboss.act.rollout.model import Answer, Hold, HoldKind, Outcome, Ruling, Run, Seen, Want
 from airboss.act.rollout.plan import Ask, Expose, Plan
 from airboss.act.targets import Exposure, Observation
-from airboss.kernel.clock import rfc3339
+from airboss.kernel.clock import APART_MOST, rfc3339
 
 SAME_PERCENT: Final = 1e-6
 LOOK_S: Final = 1.0
 CALM_LOOK_S: Final = 5.0
 _RANK: Final[Mapping[Outcome, int]] = {"pass": 0, "inconclusive": 1, "error": 2, "fail": 3}
+
+_TOLD: Final = (
+    "started_at",
+    "step_started_at",
+    "moving_since",
+    "reached_at",
+    "verify_started_at",
+    "rollback_started_at",
+)
 
 Facts = list[tuple[str, Mapping[str, Any]]]
 
@@ -46,12 +55,35 @@ def look(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     told, unmet = standing(plan, told, exposing, seen, facts, now)
     if unmet is not None:
         return unmet
+    if seen.doubt is not None:
+        return trouble(plan, told, "error", seen.doubt, facts, now)
     if seen.skipped_by is not None:
         facts.append(("step.skipped", {"step": told.step + 1, "by": seen.skipped_by}))
         return _advance(plan, told, seen, facts, now)
     if isinstance(step, Ask):
         return _asking(plan, told, step, seen, facts, now)
     return _baking(plan, told, step, seen, facts, now)
+
+
+def retimed(run: Run, now: datetime) -> tuple[Run, tuple[tuple[str, Mapping[str, Any]], ...]]:
+    """Return the run with what a clock that ran ahead had told of it begun anew now, and the facts that say so.
+
+    Nothing can be measured from a time that has not come: a step would last until then. Its exposure is observed again
+    and its time starts over, so nothing is shortened by it. `now` must be by a clock that is believed.
+    """
+    told = {name: at for name in _TOLD if (at := getattr(run, name)) is not None}
+    since = None if run.hold is None else run.hold.since
+    ahead = max((at - now for at in (*told.values(), *([] if since is None else [since]))), default=timedelta())
+    if ahead <= APART_MOST:
+        return run, ()
+    anew: dict[str, Any] = {name: now for name, at in told.items() if at > now}
+    facts: Facts = [("rollout.retimed", {"step": run.step + 1, "ahead_s": ahead.total_seconds()})]
+    if run.rollback_started_at is None and "reached_at" in anew:
+        anew |= {"reached_at": None, "moving_since": now, "step_started_at": now}
+    if run.hold is not None and run.hold.since > now:
+        facts.append(("hold.ended", {"kind": run.hold.kind, "step": run.step + 1}))
+        anew["hold"] = None
+    return replace(run, **anew), tuple(facts)
 
 
 def heard(plan: Plan, run: Run, seen: Seen, facts: Facts) -> tuple[Expose, Run, list[Answer]]:
@@ -307,7 +339,7 @@ def convict(run: Run, failed: list[Answer], facts: Facts, now: datetime) -> Ruli
             {
                 "step": run.step + 1,
                 "gates": [answer.stored() for answer in failed],
-                "after_s": (now - run.reached_at).total_seconds() if run.reached_at is not None else 0.0,
+                "after_s": max(0.0, (now - run.reached_at).total_seconds()) if run.reached_at is not None else 0.0,
             },
         )
     )
@@ -341,7 +373,7 @@ def taking_back(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     away = [name for name in touched if not at_baseline(run, name, seen.units.get(name))]
     started = known(run.rollback_started_at)
     if not away and seen.settled:
-        took_s = (now - started).total_seconds()
+        took_s = max(0.0, (now - started).total_seconds())
         ended: Facts = [("rollback.ended", {"took_s": took_s, "units": sorted(touched)})]
         return Ruling(run=run, move="rolled_back", facts=tuple(ended), sentence=f"Taken back: {run.rollback_reason}")
     if away and now >= started + timedelta(seconds=plan.rollback_budget_s):
@@ -381,7 +413,7 @@ def stranded(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling | None:
     touched = [name for name in run.baselines if not plan.unit(name).point_of_no_return]
     if not seen.settled or not all(at_baseline(run, name, seen.units.get(name)) for name in touched):
         return None
-    took_s = (now - known(run.rollback_started_at)).total_seconds()
+    took_s = max(0.0, (now - known(run.rollback_started_at)).total_seconds())
     ended: Facts = [("rollback.ended", {"took_s": took_s, "units": sorted(touched), "by_hand": True})]
     sentence = f"Taken back outside of Airboss: {run.rollback_reason}"
     return Ruling(run=run, move="rolled_back", facts=tuple(ended), sentence=sentence)

@@ -32,6 +32,8 @@ def verifying(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
     told, unmet = standing(plan, told, exposing, seen, facts, now)
     if unmet is not None:
         return unmet
+    if seen.doubt is not None:
+        return trouble(plan, told, "error", seen.doubt, facts, now)
     if run.reached_at is None:
         told = replace(told, verify_started_at=now)
     elapsed = (now - known(told.verify_started_at)).total_seconds()

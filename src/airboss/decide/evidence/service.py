@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Column, Connection, Index, Table, Text
 
 from airboss.changes import Change, Changes
 from airboss.kernel.canonical import Json
-from airboss.kernel.clock import Clock
+from airboss.kernel.clock import APART_MOST, Clock
 from airboss.kernel.errors import Invalid, Refused
 from airboss.kernel.ids import Ids
 from airboss.people.access import Action, Actor, Scope, require
@@ -139,6 +139,8 @@ class Evidence:
         """Return the newest evidence of each type for the digest the change names. What nobody said is unset."""
         found: dict[str, Any] = {}
         for shown in self.of(connection, change):
+            if shown.at - at > APART_MOST:
+                continue  # by a clock that ran ahead: it would count as fresh until its time has come
             if shown.counts and shown.type not in found:
                 found[shown.type] = {"green": shown.green, "age_s": max(0.0, (at - shown.at).total_seconds())}
         return found

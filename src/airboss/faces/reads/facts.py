@@ -175,6 +175,7 @@ _TOLD: Final[Mapping[str, Callable[[Body, Mapping[str, str]], str]]] = {
     "hold.asked": _plain("A person is asked to decide"),
     "rollout.paused": lambda body, names: f"Paused by {_named(body, names)}",
     "rollout.resumed": lambda body, names: f"Resumed by {_named(body, names)}",
+    "rollout.retimed": _plain("Its times were of a clock that ran ahead; the step begins anew"),
     "change.commanded": _commanded,
     "harm.convicted": _convicted,
     "version.blocked": lambda body, _: f"Version {body['digest'][:19]} of {body['service']} is blocked",

@@ -7,6 +7,7 @@ from airboss.records.journal.journal import Journal
 from airboss.records.journal.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
 from airboss.records.journal.model import FORMAT, Fact, StoredFact
 from airboss.records.journal.tables import blob, checkpoint, cursor, entry, fact, head, log, pending
+from airboss.records.journal.timekeeping import Timekeeping
 
 __all__ = [
     "EMPTY_ROOT",
@@ -15,6 +16,7 @@ __all__ = [
     "Frontier",
     "Journal",
     "StoredFact",
+    "Timekeeping",
     "blob",
     "checkpoint",
     "cursor",

@@ -221,8 +221,8 @@ class BucketStore(Protocol):
         """Return the summed detail of plain buckets, None without any."""
         ...
 
-    def newest(self, name: Series, since_us: int) -> int | None:
-        """Return the newest sample's time among buckets with start at or after `since_us`."""
+    def newest(self, name: Series, start_us: int, end_us: int) -> int | None:
+        """Return the newest sample's time among buckets with start in [start_us, end_us)."""
         ...
 
     def series_of(self, change_id: str) -> Sequence[Series]:

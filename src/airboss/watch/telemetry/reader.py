@@ -295,9 +295,12 @@ class TelemetryReader:
         )
 
     def freshness(self, service: str, environment: str, *, now: datetime) -> datetime | None:
-        """Return when the newest span that was counted ended, None when nothing came for a day."""
+        """Return when the newest span that was counted ended, None when nothing came for a day.
+
+        What a receiver whose clock ran ahead had counted is not news until its time has come: it would pass for fresh.
+        """
         name = Series(service=service, environment=environment)
-        newest_us = self._store.newest(name, to_micros(now - timedelta(days=1)))
+        newest_us = self._store.newest(name, to_micros(now - timedelta(days=1)), to_micros(now) + MINUTE_US)
         return from_micros(newest_us) if newest_us else None
 
     def coverage(

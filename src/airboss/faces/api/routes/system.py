@@ -100,16 +100,19 @@ def _journal(house: House) -> tuple[bool, str]:
 
 
 def clock_agrees(house: House) -> tuple[bool, str]:
-    """Return whether this machine's clock is not behind the record, and a sentence. Two queries."""
+    """Return whether this machine's clock is not behind the record, and a sentence. Six queries at most."""
     set_back = house.clock.behind_s() if isinstance(house.clock, SystemClock) else 0.0
     if set_back:
         return False, (
             f"is {set_back:,.0f} s behind what is recorded; time goes on from there, and telemetry is judged again when the "
             "clocks agree: set it right (NTP)"
         )
+    doubt = house.timekeeping.doubt()
+    if doubt is not None:
+        return False, f"cannot be believed, and nothing goes forward by it: {doubt}"
     with house.store.read() as connection:
-        newest = house.journal.read(connection, after=house.journal.size(connection) - 2, limit=1)
-    behind = (newest[0].at - house.clock.now()).total_seconds() if newest else 0.0
+        newest = house.journal.newest(connection)
+    behind = (newest - house.clock.now()).total_seconds() if newest is not None else 0.0
     if behind <= CLOCK_BEHIND_MOST_S:
         return True, "is not behind the record"
     return False, f"is {behind:,.0f} s behind the newest fact of the record: was it set back? Set it right (NTP)"

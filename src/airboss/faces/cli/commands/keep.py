@@ -1,4 +1,4 @@
-"""`airboss backup` and `airboss restore`: everything a server keeps, as one file."""
+"""What is done to a server's folder while no server runs on it: `backup`, `restore`, and `clock accept`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from airboss.faces.cli.options import AsJson
 from airboss.faces.cli.screen import emit, note, say
+from airboss.kernel.clock import rfc3339
 
 if TYPE_CHECKING:
     from airboss.kernel.settings import Settings
@@ -18,6 +19,39 @@ if TYPE_CHECKING:
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder.  [env: AIRBOSS_DATA]")]
 Database = Annotated[str | None, typer.Option("--database", help="Address of its database, where that is PostgreSQL.")]
 Buckets = Annotated[str | None, typer.Option("--buckets", help="Address of its telemetry counts, where set.")]
+
+
+clock = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say which is wrong: a clock or the record.")
+
+
+@clock.callback()
+def _clock() -> None:
+    """Say which is wrong: a clock or the record."""
+
+
+@clock.command("accept")
+def accept_clock(
+    reason: Annotated[str, typer.Option("--reason", "-m", help="How you know, for the record.")],
+    data: Data = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that this clock is right and the record ran ahead.
+
+    For when a machine's clock was wrong, and is right again. Servers go on by the machine's clock from then on; on an embedded database stop the server first. It is recorded.
+    """
+    from airboss.bootstrap import accept_clock as accept
+    from airboss.bootstrap import open_folder, read_settings
+    from airboss.faces.server import alone
+
+    settings = read_settings(data=data, database=database)
+    open_folder(settings)
+    with alone(settings, control=True, ingest=False):
+        ran_to = accept(settings, reason=reason)
+    if as_json:
+        emit({"record_ran_ahead_to": rfc3339(ran_to)})
+        return
+    say(f"Recorded: this machine's clock is right, and the record had run ahead to {ran_to:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 def backup(

@@ -81,6 +81,7 @@ class SqlBucketStore:
                     last.c.series == sa.bindparam("name"),
                     last.c.width_us == width,
                     last.c.start_us >= sa.bindparam("from_us"),
+                    last.c.start_us < sa.bindparam("to_us"),
                 )
                 .scalar_subquery(),
             )
@@ -322,9 +323,10 @@ class SqlBucketStore:
             ).all()
         return unpack(b"".join(found), NUM_BINS) if found else None
 
-    def newest(self, name: Series, since_us: int) -> int | None:
+    def newest(self, name: Series, start_us: int, end_us: int) -> int | None:
+        asked = {"name": series_id(name), "from_us": start_us, "to_us": end_us}
         with self._read() as connection:
-            found = connection.scalars(self._newest, {"name": series_id(name), "from_us": since_us}).all()
+            found = connection.scalars(self._newest, asked).all()
         return max((one for one in found if one is not None), default=None)
 
     def series_of(self, change_id: str) -> Sequence[Series]:
