@@ -20,6 +20,8 @@ from tests.faces.api.desk import Desk
 from airboss.bootstrap import KEY_FILE, build, read_settings
 from airboss.decide.policy import InlineEngine
 from airboss.faces.cli.app import run
+from airboss.kernel.errors import Refused
+from airboss.records.backups import Places, restore
 from airboss.records.backups.model import DATABASE, MANIFEST
 from airboss.records.backups.postgresql import dump
 from airboss.testing import ManualClock, SeededChance
@@ -111,7 +113,7 @@ def test_a_database_that_does_not_verify_is_emptied_again(
 ) -> None:
     """A dump of a tampered record fills nothing for long: the finding is named, and a good backup goes there at once.
 
-    What others keep in the database, in a schema of theirs, stays.
+    What others keep in the database stays, also what they made while it was restored.
     """
     first = str(request.getfixturevalue("postgresql_url"))
     desk = Desk(tmp_path / "here", clock, chance, database=first).organised()
@@ -129,8 +131,46 @@ def test_a_database_that_does_not_verify_is_emptied_again(
     assert "is not what was recorded: entry-altered" in capsys.readouterr().err
     assert _objects(empty) == before
     assert list(there.iterdir()) == []
+    _others_work_meanwhile(bad, there, empty, before)
     assert run(["restore", str(good), "--data", str(there), "--database", empty]) == 0
     assert run(["audit", "verify", empty]) == 0
+
+
+def _others_work_meanwhile(bad: Path, there: Path, database: str, before: set[tuple[str, str]]) -> None:
+    """While what was restored is verified, others make things of every kind; those stay, and what rests on the restored
+    keeps it from being dropped, which is said.
+    """
+
+    def theirs(_: sa.Connection) -> Iterator[Any]:
+        _execute(
+            database,
+            "create schema meanwhile",
+            "create table meanwhile.kept (id serial)",
+            "create view seen as select 1 as one",
+            "create function ours() returns int language sql as 'select 1'",
+            "create type mood as enum ('well')",
+        )
+        yield from ()
+
+    places = Places(
+        database=database, buckets="sqlite:///unused", key=there / KEY_FILE, checkpoints=there / "checkpoints"
+    )
+    with pytest.raises(Refused, match="is not what was recorded"):
+        restore(bad, places, states=[theirs])
+    made = {name for _, name in _objects(database) - before}
+    assert made == {"kept", "kept_id_seq", "seen", "ours", "mood"} - {"kept", "mood"}
+    _execute(database, "drop schema meanwhile cascade", "drop view seen", "drop function ours", "drop type mood")
+
+    def resting(_: sa.Connection) -> Iterator[Any]:
+        _execute(database, "create view theirs.counts as select count(*) from fact")
+        yield from ()
+
+    with pytest.raises(Refused, match="is not what was recorded") as refused:
+        restore(bad, places, states=[resting])
+    assert "could not be taken out again" in str(refused.value.way_out)
+    assert ("class", "counts") in _objects(database)
+    assert ("class", "fact") in _objects(database)
+    _execute(database, "drop schema public cascade", "drop view if exists theirs.counts", "create schema public")
 
 
 def _tampered(good: Path, bad: Path, database: str, folder: Path) -> None:

@@ -17,6 +17,7 @@ from airboss.act.rollout import Gate
 from airboss.act.rollout.gates import canary_answers, data_answer
 from airboss.kernel.errors import AirbossError
 from airboss.testing import ManualClock
+from airboss.tower.objectives import Out
 from airboss.watch.analysis import ArmCounts, Block, Design, Kind, Metric, StepContext, decide, new_step, start, update
 
 SECOND = 1_000_000
@@ -100,7 +101,14 @@ def test_a_missing_objective_does_not_pass(world: World):
         world.propose(ramp(gates="\n      - {burn_rate: {slo: gone, above: 14.4}}\n      - data\n"))
     assert "gone" in refusal.value.detail
     now = world.clock.now()
-    answer = world.house.objectives.burn("burn_rate:gone", "gone", "production", 14.4, now, now - now)
+    answer = world.house.objectives.burn(
+        "burn_rate:gone",
+        "gone",
+        "production",
+        14.4,
+        now,
+        Out(change_id="chg_none", attempt=1, unit="u", exposed=now - now),
+    )
     assert answer.outcome == "error"
     assert "gone" in answer.sentence
 

@@ -20,6 +20,7 @@ from airboss.kernel.clock import APART_MOST, rfc3339, to_micros
 from airboss.kernel.errors import AirbossError, Invalid
 from airboss.records.store import Store, Tx
 from airboss.tower.desk import Scene
+from airboss.tower.objectives import Out
 from airboss.watch.analysis import (
     ArmCounts,
     Block,
@@ -51,9 +52,7 @@ log = logging.getLogger("airboss.tower")
 class Objective(Protocol):
     """Answers the burn-rate question of one objective."""
 
-    def __call__(
-        self, gate: str, name: str, environment: str, above: float, at: datetime, exposed: timedelta
-    ) -> Answer: ...
+    def __call__(self, gate: str, name: str, environment: str, above: float, at: datetime, out: Out) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +102,14 @@ class Judge:
                 log.exception("the analysis of change %s broke", scene.change.id)
                 found = [_broken(gate, bug) for gate in canary]
             answers += found
-        exposed = scene.now - (run.started_at or since)
-        answers += [self._other(gate, unit, since, exposed, scene.now) for gate in asked if gate.kind != "canary"]
+        out = Out(
+            change_id=scene.change.id,
+            attempt=scene.change.attempt,
+            unit=unit.name,
+            exposed=scene.now - (run.started_at or since),
+            compared=bool(answers) and all(answer.outcome == "pass" for answer in answers),
+        )
+        answers += [self._other(gate, unit, since, out, scene.now) for gate in asked if gate.kind != "canary"]
         return Judged(answers=tuple(answers), new=new)
 
     # -- canary ----------------------------------------------------------------------------------------------------
@@ -178,11 +183,11 @@ class Judge:
 
     # -- the others ------------------------------------------------------------------------------------------------
 
-    def _other(self, gate: Gate, unit: Unit, since: datetime, exposed: timedelta, now: datetime) -> Answer:
+    def _other(self, gate: Gate, unit: Unit, since: datetime, out: Out, now: datetime) -> Answer:
         try:
             match gate.kind:
                 case "burn_rate":
-                    return self._burn(gate, unit, exposed, now)
+                    return self._burn(gate, unit, out, now)
                 case "annotation_coverage":
                     return self._coverage(gate, unit, now)
                 case _:
@@ -200,10 +205,10 @@ class Judge:
         (counts,) = self._telemetry.window_counts(unit.service, unit.environment, [window], at=now, durations=False)
         return gates.data_answer(gate, newest=newest, events=counts.total, now=now)
 
-    def _burn(self, gate: Gate, unit: Unit, exposed: timedelta, now: datetime) -> Answer:
+    def _burn(self, gate: Gate, unit: Unit, out: Out, now: datetime) -> Answer:
         if gate.slo is None or gate.above is None:
             raise AssertionError("a plan refuses a burn gate without its bound")
-        return self._objective(gate.id, gate.slo, unit.environment, gate.above, now, exposed)
+        return self._objective(gate.id, gate.slo, unit.environment, gate.above, now, out)
 
     def _coverage(self, gate: Gate, unit: Unit, now: datetime) -> Answer:
         rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -16,7 +17,10 @@ from airboss.changes import Change
 from airboss.kernel.clock import rfc3339
 from airboss.kernel.errors import AirbossError, NotFound
 from airboss.records.store import Store
+from airboss.watch.slo import Answer as Burning
 from airboss.watch.slo import (
+    Before,
+    BurnRule,
     Indicator,
     IndicatorKind,
     Objectives,
@@ -39,6 +43,17 @@ FRESH: Final = timedelta(seconds=60)
 Span: TypeAlias = tuple[datetime, datetime]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Out:
+    """Which change is out where, and since when. `compared`: a canary of it is found harmless beside its baseline now."""
+
+    change_id: str
+    attempt: int
+    unit: str
+    exposed: timedelta
+    compared: bool = False
+
+
 class Standings:
     """Answers what objectives say now."""
 
@@ -48,19 +63,22 @@ class Standings:
         self._telemetry = telemetry
         self._objectives = Objectives(telemetry)
 
-    def burn(self, gate: str, name: str, environment: str, above: float, at: datetime, exposed: timedelta) -> Answer:
+    def burn(self, gate: str, name: str, environment: str, above: float, at: datetime, out: Out) -> Answer:
         """Answer whether an objective's budget burns faster than `above` times what it may, over an hour and five
-        minutes, or over longer windows at proportionally less. `exposed`: for how long the change has been out.
+        minutes, or over longer windows at proportionally less, and whether it did so before the change was out.
         """
         rules = rules_of_gate(above)
         try:
             with self._store.read() as connection:
                 slo, indicator = self._resolved(connection, name)
             answers = self._objectives.burns(slo, indicator, environment, now=at, rules=rules, max_age=FRESH)
+            pairs = list(zip(rules, answers, strict=True))
+            burning = [rule for rule, one in pairs if one.answer is Burning.FAIL]
+            before = self._before(slo, indicator, environment, at, out, burning) if burning else {}
         except AirbossError as fault:
             return Answer(gate=gate, kind="burn_rate", outcome="error", sentence=fault.detail)
-        said, answer = unite(list(zip(rules, answers, strict=True)), exposed)
-        own = answers[0]
+        came_to = unite(pairs, out.exposed, before, compared=out.compared)
+        said, own, was = came_to.said, answers[0], came_to.before
         rates = {
             f"burn_{span(length)}": rate
             for rule, one in zip(rules, answers, strict=True)
@@ -69,8 +87,9 @@ class Standings:
         return Answer(
             gate=gate,
             kind="burn_rate",
-            outcome=answer.value,
-            sentence=said.sentence,
+            outcome=came_to.answer.value,
+            sentence=came_to.sentence,
+            patient=came_to.patient,
             numbers={
                 **rates,
                 "rule": said.rule,
@@ -78,9 +97,36 @@ class Standings:
                 "events": said.total_long,
                 "bad": said.bad_long,
                 "target": slo.strictest.target,
+                **(
+                    {}
+                    if was is None
+                    else {
+                        "burn_before": was.short,
+                        "burn_since": was.since_long,
+                        "burn_since_short": was.since_short,
+                        "began_before": was.began,
+                        "got_worse": was.worse,
+                    }
+                ),
             },
             age_s=None if own.age is None else max(0.0, own.age.total_seconds()),
         )
+
+    def _before(
+        self, slo: Slo, indicator: Indicator, environment: str, at: datetime, out: Out, rules: Sequence[BurnRule]
+    ) -> Mapping[str, Before]:
+        """Return how pairs that burn did before the change was out; those it was out before itself are left out."""
+        with self._store.read() as connection:
+            rows = exposures_of(connection, out.change_id)
+        ours = [row for row in rows if row.environment == environment and row.percent > 0]
+        began = min(
+            (row.from_at for row in ours if row.attempt == out.attempt and row.unit == out.unit),
+            default=at - out.exposed,
+        )
+        # A burn of an attempt before this one is the change's own.
+        last = max((row.to_at or at for row in ours if row.attempt < out.attempt), default=None)
+        asked = [rule for rule in rules if last is None or last <= began - rule.short]
+        return self._objectives.before(slo, indicator, environment, out=began, now=at, rules=asked) if asked else {}
 
     def budgets(
         self, slos: Sequence[catalog.Slo], environment: str, at: datetime

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decide.policy.conftest import bundle_of, input_of
 
-from airboss.decide.policy import Bundle, InlineEngine, default_pack
+from airboss.decide.policy import Bundle, InlineEngine, Outcome, Point, default_pack
+from airboss.decide.policy.explanation import without_engine
+from airboss.decide.policy.model import EvidenceNeed, Ruling, Tier
 from airboss.kernel.canonical import canonical
 
 ENGINE = InlineEngine()
@@ -101,3 +103,11 @@ def test_a_rule_over_several_services_is_cleared_by_all_of_them_together() -> No
     data = input_of({"services": [{"tier": "critical"}, {"name": "b", "tier": "critical"}]})
     told = ENGINE.explain(bundle_of('services.exists(s, s.tier == "critical") -> {deny: {}}'), data, [0])
     assert [(one["fact"], one["be"]) for one in told["clears"]["0"]] == [("services[].tier", "anything but 'critical'")]
+
+
+def test_the_way_out_of_missing_evidence_can_be_run_as_it_stands() -> None:
+    """The command names the change the decision is about, also where the engine gives no answer."""
+    need = EvidenceNeed(type="ci", max_age_s=None, met=False, why="it has to be tested", rules=("r",))
+    ruling = Ruling(point=Point.START, outcome=Outcome.BLOCK, score=0, tier=Tier.LOW, evidence=(need,))
+    (stands,) = without_engine(RULES, ruling, "is away", about="chg_01").stands
+    assert "airboss change evidence chg_01 --type ci --green" in stands.words

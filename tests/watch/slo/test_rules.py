@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -15,8 +16,10 @@ from airboss.watch.slo import (
     FAST,
     RULES_30D,
     Answer,
+    Before,
     BurnAnswer,
     BurnRule,
+    GateAnswer,
     Indicator,
     IndicatorKind,
     Objective,
@@ -25,6 +28,7 @@ from airboss.watch.slo import (
     budget,
     budget_use,
     check_rule,
+    compare,
     effective_limit_us,
     events,
     judge_burn,
@@ -233,7 +237,14 @@ SHARES = {"fast": (10, 10), "slow": (10, 10), "daily": (10, 10), "creeping": (10
 NINETY_NINE = Objective(name="no errors", target=0.99, limit_us=None)
 
 
-def gate(exposed: timedelta, above: float = 14.4, **bad: tuple[int, int]) -> tuple[BurnAnswer, Answer]:
+def gate(
+    exposed: timedelta,
+    above: float = 14.4,
+    before: Mapping[str, Before] | None = None,
+    *,
+    compared: bool = False,
+    **bad: tuple[int, int],
+) -> GateAnswer:
     """Return what a burn gate says of pairs with so many bad events of a thousand, for a change that is out so long."""
     found = []
     for rule in rules_of_gate(above):
@@ -243,7 +254,7 @@ def gate(exposed: timedelta, above: float = 14.4, **bad: tuple[int, int]) -> tup
             newest=NOW, now=NOW, max_age=timedelta(seconds=60),
         )  # fmt: skip
         found.append((rule, said))
-    return unite(found, exposed)
+    return unite(found, exposed, before or {}, compared=compared)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +278,73 @@ def test_a_gate_listens_to_every_pair_of_windows(
 ) -> None:
     """A leak too slow for the hour stops the rollout by a longer pair: it fails where a person would be paged and the
     change was out for the short window, holds where it burnt before that or is worth a ticket."""
-    said, answer = gate(exposed, **pairs)
-    assert (answer, said.rule) == (expected, by)
+    came_to = gate(exposed, **pairs)
+    assert (came_to.answer, came_to.said.rule) == (expected, by)
+
+
+RULE = rules_of_gate(14.4)[0]
+
+
+def was(short: int, since: int, *, events: int = 1000, rule: BurnRule = RULE) -> Before:
+    """Return the comparison of a pair with so many bad events of a thousand before a change was out, and since."""
+    later = counts(timedelta(minutes=10), events, since * events // 1000)
+    return compare(
+        rule, NINETY_NINE, STATUS, before=counts(rule.short, 1000, short), since=later, recent=later
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("short", "since", "compared", "expected", "patient"),
+    [
+        (20, 200, False, Answer.FAIL, False),  # 2× before is no burn: it is new
+        (143, 300, False, Answer.FAIL, False),  # just under the bound before
+        (200, 200, False, Answer.INCONCLUSIVE, True),  # it burnt, and burns on
+        (200, 340, False, Answer.INCONCLUSIVE, True),  # 14× came on top
+        (200, 344, False, Answer.FAIL, False),  # 14.4× came on top
+        (200, 150, False, Answer.INCONCLUSIVE, True),  # it is getting better
+        (200, 200, True, Answer.PASS, False),  # and a canary beside its baseline is harmless
+        (200, 900, True, Answer.INCONCLUSIVE, True),  # it got worse, but not by the canary
+        (20, 200, True, Answer.FAIL, False),  # a new burn fails, whatever a canary says
+    ],
+)
+def test_a_burn_that_began_before_takes_nothing_back(
+    short: int, since: int, compared: bool, expected: Answer, patient: bool
+) -> None:
+    """What burnt before the change was out is not held against it, until what came on top is beyond the bound by itself;
+    the verdict says both numbers. A burn that began after fails as ever.
+    """
+    before = was(short, since)
+    came_to = gate(timedelta(minutes=10), fast=(200, max(since, 150)), before={"fast": before}, compared=compared)
+    assert (came_to.answer, came_to.patient) == (expected, patient)
+    if before.began:
+        assert f"burnt {short / 10:.3g}× in the 5 min before the change was out" in came_to.sentence
+        assert f"{since / 10:.3g}× since" in came_to.sentence
+
+
+def test_the_slower_pairs_do_not_convict_for_a_burn_before_them_either() -> None:
+    """Six hours of leak that had begun before stop the rollout and convict nobody, however long the change is out."""
+    slow = rules_of_gate(14.4)[1]
+    leak = {"slow": was(70, 70, rule=slow)}
+    assert gate(timedelta(hours=9), slow=(70, 70)).answer is Answer.FAIL
+    held = gate(timedelta(hours=9), before=leak, slow=(70, 70))
+    assert (held.answer, held.patient) == (Answer.INCONCLUSIVE, True)
+    worse = gate(timedelta(hours=9), before={"slow": was(70, 140, rule=slow)}, slow=(140, 140))
+    assert worse.answer is Answer.FAIL
+
+
+def test_a_new_burn_is_not_hidden_by_an_old_one() -> None:
+    """One pair burnt before and another did not: the new one decides."""
+    both = gate(timedelta(hours=1), before={"fast": was(200, 200)}, fast=(200, 200), slow=(70, 70))
+    assert (both.answer, both.said.rule) == (Answer.FAIL, "slow")
+
+
+def test_too_little_before_is_no_burn_before() -> None:
+    """A service that was hardly watched before the start gets no benefit of the doubt; too little since says nothing."""
+    few = counts(RULE.short, 4, 2)
+    later = counts(timedelta(minutes=10), 1000, 200)
+    assert not compare(RULE, NINETY_NINE, STATUS, before=few, since=later, recent=later).began
+    assert not compare(RULE, NINETY_NINE, STATUS, before=counts(RULE.short, 0, 0), since=later, recent=later).began
+    assert not was(200, 900, events=50).worse
 
 
 def test_the_slower_pairs_of_a_gate_keep_the_proportions_of_its_bound() -> None:
@@ -292,7 +368,8 @@ def test_a_slower_pair_never_lets_go_on_what_the_hour_does_not() -> None:
     little = judge((50, 0), (10, 0))
     calm = judge((10_000, 0), (1_000, 0))
     for own in (stale, little):
-        assert unite([(fast, own), (RULES_30D[1], calm)], timedelta(hours=9)) == (own, own.answer)
+        came_to = unite([(fast, own), (RULES_30D[1], calm)], timedelta(hours=9))
+        assert (came_to.said, came_to.answer, came_to.patient) == (own, own.answer, False)
     assert stale.answer is Answer.ERROR
     assert little.answer is Answer.INCONCLUSIVE
 

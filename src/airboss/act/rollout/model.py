@@ -29,10 +29,15 @@ class Answer:
     sentence: str
     numbers: Mapping[str, Json] = field(default_factory=dict)
     age_s: float | None = None
+    patient: bool = False
+    """Undecided for a reason that is no evidence against the change: waiting for it has no deadline."""
 
     def stored(self) -> dict[str, Json]:
-        """Return plain JSON."""
-        return asdict(self)
+        """Return plain JSON; `patient` only where it is so."""
+        value = asdict(self)
+        if not self.patient:
+            del value["patient"]
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,12 @@ def worst(answers: Iterable[Answer]) -> Outcome:
     return max((answer.outcome for answer in answers), key=_RANK.__getitem__, default="error")
 
 
+def patient(answers: Iterable[Answer]) -> bool:
+    """Return whether all that is undecided is no evidence against the change, so that waiting has no deadline."""
+    undecided = [answer for answer in answers if answer.outcome == "inconclusive"]
+    return bool(undecided) and all(answer.patient for answer in undecided)
+
+
 def begin(plan: Plan, run: Run, now: datetime) -> Ruling:
     """Start the first step. The baselines must be known."""
     started = replace(run, step=0, started_at=now, step_started_at=now, moving_since=now, reached_at=None)
@@ -213,7 +219,8 @@ def _asking(plan: Plan, run: Run, step: Ask, seen: Seen, facts: Facts, now: date
     if run.hold is not None and run.hold.kind == "error":
         facts.append(("hold.ended", {"kind": "error", "step": run.step + 1}))
         run = replace(run, hold=None)
-    if seen.answered_by is not None and outcome == "pass" and not run.paused:
+    settled = outcome == "pass" or (outcome == "inconclusive" and patient(seen.answers))
+    if seen.answered_by is not None and settled and not run.paused:
         facts.append(("step.answered", {"step": run.step + 1, "by": seen.answered_by, "group": step.group}))
         return _advance(plan, run, seen, facts, now)
     deadline = known(run.step_started_at) + timedelta(seconds=step.expires_s)
@@ -232,7 +239,7 @@ def _advance(plan: Plan, run: Run, seen: Seen, facts: Facts, now: datetime) -> R
         why = (
             f"{seen.clearance} (for as long as it takes: the exposure stands as approved, and its gates keep watching)"
         )
-        return _hold(run, "policy", why, facts, now)
+        return begin_hold(run, "policy", why, facts, now)
     if run.hold is not None:
         facts.append(("hold.ended", {"kind": run.hold.kind, "step": run.step + 1}))
     facts.append(
@@ -292,7 +299,9 @@ def _inconclusive(plan: Plan, run: Run, why: str, seen: Seen, facts: Facts, now:
     """The step may take no longer and the evidence is not in: hold, then do what the plan says."""
     hold = run.hold
     if hold is None or hold.kind != "inconclusive":
-        return _hold(run, "inconclusive", why, facts, now)
+        return begin_hold(run, "inconclusive", why, facts, now)
+    if patient(seen.answers):
+        return Ruling(run=run, facts=tuple(facts), sentence=f"Needs you: {why}", look_in_s=CALM_LOOK_S)
     if hold.asked_until is not None:
         if seen.answered_by is not None and not run.paused:
             facts.append(("step.answered", {"step": run.step + 1, "by": seen.answered_by, "group": "operators"}))
@@ -317,13 +326,13 @@ def _inconclusive(plan: Plan, run: Run, why: str, seen: Seen, facts: Facts, now:
 def trouble(plan: Plan, run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
     """A gate or a target is in error: hold, and take back at the deadline."""
     if run.hold is None or run.hold.kind != kind:
-        return _hold(run, kind, why, facts, now)
+        return begin_hold(run, kind, why, facts, now)
     if now >= run.hold.since + timedelta(seconds=plan.on_error_hold_s):
         return _take_back(run, f"held for {plan.on_error_hold_s:g} s and still: {why}", facts, now)
     return Ruling(run=run, facts=tuple(facts), sentence=f"Held: {why}")
 
 
-def _hold(run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
+def begin_hold(run: Run, kind: HoldKind, why: str, facts: Facts, now: datetime) -> Ruling:
     if run.hold is None or run.hold.kind != kind:
         facts.append(("hold.begun", {"kind": kind, "step": run.step + 1, "sentence": why}))
         run = replace(run, hold=Hold(kind=kind, since=now, sentence=why))

@@ -12,7 +12,18 @@ from typing import Final
 
 from airboss.act.rollout.model import Answer, Ruling, Run, Seen
 from airboss.act.rollout.plan import Expose, Plan
-from airboss.act.rollout.rules import SAME_PERCENT, Facts, convict, heard, known, standing, trouble, worst
+from airboss.act.rollout.rules import (
+    SAME_PERCENT,
+    Facts,
+    begin_hold,
+    convict,
+    heard,
+    known,
+    patient,
+    standing,
+    trouble,
+    worst,
+)
 
 LONGEST_LOOK_S: Final = 60.0
 LOOKS_LEAST: Final = 20
@@ -49,6 +60,9 @@ def verifying(plan: Plan, run: Run, seen: Seen, now: datetime) -> Ruling:
         return Ruling(run=told, move="complete", facts=tuple(facts), sentence="Completed")
     if outcome == "inconclusive" and elapsed >= 4 * plan.verify_s:
         why = next((a.sentence for a in seen.answers if a.outcome == "inconclusive"), "")
+        if patient(seen.answers):
+            held = begin_hold(told, "inconclusive", why, facts, now)
+            return replace(held, sentence=f"Needs you: {why}")
         return trouble(plan, told, "inconclusive", why, facts, now)
     left = max(0.0, plan.verify_s - elapsed)
     sentence = f"At 100 %, verifying: {left:.0f} s left" if left else f"At 100 %, verifying: {seen.answers[0].sentence}"

@@ -114,8 +114,13 @@ def to_clear(bundle: Bundle, ruling: Ruling) -> list[int]:
     ]
 
 
-def explain(bundle: Bundle, facts: Mapping[str, Any], answer: Mapping[str, Any], ruling: Ruling) -> Explanation:
-    """Return the explanation of what the engine answered (`Program.explain`) about facts (the masked input, parsed)."""
+def explain(
+    bundle: Bundle, facts: Mapping[str, Any], answer: Mapping[str, Any], ruling: Ruling, *, about: str
+) -> Explanation:
+    """Return the explanation of what the engine answered (`Program.explain`) about facts (the masked input, parsed).
+
+    `about` is the change the decision is about: ways out are commands that can be run as they stand.
+    """
     rules = bundle.rules
     told = {item["rule"]: item for item in answer["answers"]}
     named = {(rule.pack, rule.id): index for index, rule in enumerate(rules)}
@@ -123,7 +128,7 @@ def explain(bundle: Bundle, facts: Mapping[str, Any], answer: Mapping[str, Any],
         _denial(denial, answer["clears"].get(str(named.get((denial.pack or "", denial.rule or ""))), ()))
         for denial in ruling.denials
     ]
-    stands += [_evidence(need) for need in ruling.evidence if not need.met]
+    stands += [_evidence(need, about) for need in ruling.evidence if not need.met]
     stands += [_approval(need) for need in ruling.approvals]
     again = combine(rules, answer, point=ruling.point, facts=facts)
     return Explanation(
@@ -137,10 +142,10 @@ def explain(bundle: Bundle, facts: Mapping[str, Any], answer: Mapping[str, Any],
     )
 
 
-def without_engine(bundle: Bundle, ruling: Ruling, reason: str) -> Explanation:
+def without_engine(bundle: Bundle, ruling: Ruling, reason: str, *, about: str) -> Explanation:
     """Return what can be said when the engine gives no answer: what was recorded, without the rules that stayed quiet."""
     stands = [_denial(denial, ()) for denial in ruling.denials]
-    stands += [_evidence(need) for need in ruling.evidence if not need.met]
+    stands += [_evidence(need, about) for need in ruling.evidence if not need.met]
     stands += [_approval(need) for need in ruling.approvals]
     fired = {(item.pack, item.rule): item for item in (*ruling.fired, *ruling.shadow)}
     rules = []
@@ -211,13 +216,13 @@ def _how(fact: str) -> str:
     return _WAYS.get(fact.partition(".")[0].partition("[")[0], "have it stated")
 
 
-def _evidence(need: EvidenceNeed) -> Standing:
+def _evidence(need: EvidenceNeed, about: str) -> Standing:
     fresh = "" if need.max_age_s is None else f", not older than {need.max_age_s} s"
     return Standing(
         kind="evidence",
         rules=need.rules,
         why=need.why,
-        words=f"green evidence of {need.type}{fresh}: airboss change evidence CHANGE --type {need.type} --green",
+        words=f"green evidence of {need.type}{fresh}: airboss change evidence {about} --type {need.type} --green --source …",
         evidence=need,
     )
 

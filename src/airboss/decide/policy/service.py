@@ -387,8 +387,8 @@ class Policies:
         try:
             answer = self._aside.explain(bundle, then.input, to_clear(bundle, recorded))
         except EngineFailed as failed:
-            return without_engine(bundle, recorded, str(failed))
-        return explain(bundle, facts, answer, recorded)
+            return without_engine(bundle, recorded, str(failed), about=then.subject)
+        return explain(bundle, facts, answer, recorded, about=then.subject)
 
     def close(self) -> None:
         """End the engines."""

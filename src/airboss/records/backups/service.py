@@ -74,7 +74,7 @@ def restore(file: Path, places: Places, *, states: Sequence[StateDigests] = ()) 
 
     Raises Invalid (not a backup, or damaged), Refused (something is there already, or it does not verify), Unavailable.
     What was already there is never touched, and nothing is put into the folder before all is verified. A PostgreSQL
-    database can be verified only after it was filled: if it does not verify it is emptied again.
+    database can be verified only after it was filled: if it does not verify, what the restore made there is dropped again.
     """
     kind = "sqlite" if parse(places.database).get_backend_name() == "sqlite" else "postgresql"
     with (
@@ -99,8 +99,8 @@ def restore(file: Path, places: Places, *, states: Sequence[StateDigests] = ()) 
         if kind == "postgresql":
             if _has_tables(places.database):
                 raise _taken("the database")
-            stack.enter_context(emptied_on_failure(places.database))
             postgresql.restore(places.database, work / DATABASE)
+            stack.enter_context(emptied_on_failure(places.database))
             report = _verified(places.database, states)
         else:
             report = _verified(f"sqlite:///{work / DATABASE}", states)

@@ -160,6 +160,36 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """A pair of windows that burns, held against how it burnt before a change was out. Rates are None without events.
+
+    `short`: over the short window that ended when the change came out. `since_long`, `since_short`: since then, over at
+    most each window. `worse`: what came on top of `short` is itself beyond the bound, in both.
+    """
+
+    began: bool
+    """Whether it burnt already."""
+    worse: bool
+    short: float | None
+    since_long: float | None
+    since_short: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """What a burn gate comes to: the pair that decides, the answer, the sentence, and the comparison where there was one.
+
+    `patient`: it is undecided for a reason that is no evidence against the change, so waiting has no deadline.
+    """
+
+    said: BurnAnswer
+    answer: Answer
+    sentence: str
+    before: Before | None = None
+    patient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BurnAnswer:
     """A burn gate's answer with what it saw. Burn rates are None where there were no events; `bound` is the factor they
     are held against; `age` is that of the newest sample.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from airboss.kernel.errors import Invalid
@@ -13,10 +14,12 @@ from airboss.watch.slo.model import (
     FAST,
     RULES_30D,
     Answer,
+    Before,
     BudgetStatus,
     BudgetUse,
     BurnAnswer,
     BurnRule,
+    GateAnswer,
     Indicator,
     IndicatorKind,
     Objective,
@@ -30,6 +33,7 @@ _LEAST_OBSERVED: Final = 0.8
 _LEAST_WATCHED: Final = timedelta(seconds=20)
 """How long it must have been watched before it may pass: the gate asks whether the budget burns now, and asks again each
 second, so a server that has just started need not wait for the window to fill."""
+_NOTHING_BEFORE: Final[Mapping[str, Before]] = MappingProxyType({})
 _SLACK: Final = 1e-9
 """Relative, for 0.1 / (1 − 0.9) is not 1 in binary."""
 
@@ -132,25 +136,106 @@ def rules_of_gate(above: float) -> tuple[BurnRule, ...]:
     return (replace(FAST, factor=above), *slower)
 
 
-def unite(answers: Sequence[tuple[BurnRule, BurnAnswer]], exposed: timedelta) -> tuple[BurnAnswer, Answer]:
+def unite(
+    answers: Sequence[tuple[BurnRule, BurnAnswer]],
+    exposed: timedelta,
+    before: Mapping[str, Before] = _NOTHING_BEFORE,
+    *,
+    compared: bool = False,
+) -> GateAnswer:
     """Return which of a gate's pairs decides, and what it comes to. The first pair is the gate's own, and always asked.
 
     A slower pair adds reasons to stop and never one to go on: with too little data it is left out. It speaks when it
     burns and `exposed`, how long the change has been out, covers its short window. One that pages fails then; one that
     is a ticket is inconclusive, so the rollout holds and asks, and convicts nobody. A pair that pages and burnt before
-    the change was out so long is inconclusive too: nobody is convicted of what was there before.
+    the change was out so long is inconclusive too.
+
+    `before` says by pair how it burnt before the change was out, where that is known. A burn that began before convicts
+    nobody while no more than the bound came on top of it: the gate is undecided, without a deadline. `compared`: a canary
+    beside its own baseline was found harmless now. Then such a burn is told and not held against the change, and one
+    that got worse is undecided.
     """
     own = answers[0][1]
-    if own.answer in (Answer.FAIL, Answer.ERROR):
-        return own, own.answer
-    burning = [(rule, said) for rule, said in answers[1:] if said.answer is Answer.FAIL]
-    for rule, said in burning:
-        if rule.severity == "page" and exposed >= rule.short:
-            return said, Answer.FAIL
-    for rule, said in burning:
-        if rule.severity == "page" or exposed >= rule.short:
-            return said, Answer.INCONCLUSIVE
-    return own, own.answer
+    if own.answer is Answer.ERROR:
+        return _as_said(own, own.answer)
+    held = [
+        one
+        for number, (rule, said) in enumerate(answers)
+        if said.answer is Answer.FAIL
+        and (one := _held_against(rule, said, exposed, before.get(rule.name), compared=compared, own=not number))
+        is not None
+    ]
+    for wanted in (Answer.FAIL, Answer.INCONCLUSIVE):
+        # What has a deadline comes before what has none.
+        for one in sorted(held, key=lambda one: one.patient):
+            if one.answer is wanted:
+                return one
+    if own.answer is Answer.INCONCLUSIVE or not held:
+        return _as_said(own, own.answer)
+    return held[0]
+
+
+def _held_against(
+    rule: BurnRule, said: BurnAnswer, exposed: timedelta, before: Before | None, *, compared: bool, own: bool
+) -> GateAnswer | None:
+    """Return what a pair that burns comes to, None where it says nothing yet."""
+    page = rule.severity == "page"
+    if not own and not page and exposed < rule.short:
+        return None
+    if before is not None and before.began:
+        numbers = (
+            f"{said.sentence} It burnt {_rate(before.short)} in the {_told(rule.short)} before the change was out, and "
+            f"{_rate(before.since_long)} since"
+        )
+        if not before.worse and compared:
+            return GateAnswer(
+                said=said,
+                answer=Answer.PASS,
+                before=before,
+                sentence=f"{numbers}; the canary is no worse than what runs beside it, so it is not held against the change.",
+            )
+        if not before.worse or compared:
+            return GateAnswer(
+                said=said,
+                answer=Answer.INCONCLUSIVE,
+                before=before,
+                patient=True,
+                sentence=f"{numbers}: it began before, so it takes nothing back; go on by hand (promote) if this is the mend.",
+            )
+        more = f"{numbers}: what came on top is beyond {rule.factor:.4g} by itself."
+        return GateAnswer(said=said, answer=Answer.FAIL if page else Answer.INCONCLUSIVE, sentence=more, before=before)
+    fails = page and (own or exposed >= rule.short)
+    return GateAnswer(
+        said=said, answer=Answer.FAIL if fails else Answer.INCONCLUSIVE, sentence=said.sentence, before=before
+    )
+
+
+def _as_said(said: BurnAnswer, answer: Answer) -> GateAnswer:
+    return GateAnswer(said=said, answer=answer, sentence=said.sentence)
+
+
+def compare(
+    rule: BurnRule,
+    objective: Objective,
+    indicator: Indicator,
+    *,
+    before: WindowCounts,
+    since: WindowCounts,
+    recent: WindowCounts,
+) -> Before:
+    """Hold a pair that burns against how it burnt before a change was out.
+
+    `before` is the rule's short window that ended when the change came out; `since` and `recent` end now and begin then, or
+    as long ago as the rule's long and short window. Too few events before mean that nothing is known to have burnt.
+    """
+    was, long, short = (events(indicator, objective, counts) or (0, 0) for counts in (before, since, recent))
+    rate = burn_rate(*was, objective)
+    since_long, since_short = burn_rate(*long, objective), burn_rate(*short, objective)
+    bound = rule.factor * (1 - _SLACK)
+    began = rate is not None and rate >= bound and was[1] >= rule.least_bad
+    on_top = [None if one is None or rate is None else one - rate for one in (since_long, since_short)]
+    worse = long[0] >= rule.least_events and all(more is not None and more >= bound for more in on_top)
+    return Before(began=began, worse=worse, short=rate, since_long=since_long, since_short=since_short)
 
 
 def can_fail(rule: BurnRule, objective: Objective) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +10,7 @@ from airboss.kernel.errors import Unavailable
 from airboss.watch.slo.model import (
     FAST,
     Answer,
+    Before,
     BudgetStatus,
     BudgetUse,
     BurnAnswer,
@@ -19,7 +20,7 @@ from airboss.watch.slo.model import (
     Slo,
     Standing,
 )
-from airboss.watch.slo.rules import budget, budget_use, burn_rate, check_rule, events, judge_burn
+from airboss.watch.slo.rules import budget, budget_use, burn_rate, check_rule, compare, events, judge_burn
 from airboss.watch.telemetry import Asked, Sums, TelemetryReader, WindowCounts
 
 MAX_AGE: Final = timedelta(seconds=60)
@@ -159,6 +160,42 @@ class Objectives:
                 counts = self._telemetry.window_counts(place.service, place.environment, place.windows, at=now)
                 found[number] = Sums(windows=tuple(counts), newest=newest)
         return [found[number] for number in range(len(asked))]
+
+    def before(
+        self,
+        slo: Slo,
+        indicator: Indicator,
+        environment: str,
+        *,
+        out: datetime,
+        now: datetime,
+        rules: Sequence[BurnRule],
+    ) -> dict[str, Before]:
+        """Return by rule how it burnt before a change came out (at `out`) and since, on the strictest objective.
+
+        Raises Unavailable when the store does not answer.
+        """
+        where, known = indicator.environment or environment, _needs(indicator)
+        least = timedelta(microseconds=1)
+        since = {window: max(min(window, now - out), least) for rule in rules for window in (rule.long, rule.short)}
+
+        def counted(windows: Iterable[timedelta], at: datetime) -> dict[timedelta, WindowCounts]:
+            asked = sorted(set(windows))
+            found = self._telemetry.window_counts(indicator.service, where, asked, at=at, durations=known)
+            return dict(zip(asked, found, strict=True))
+
+        earlier, later = counted((rule.short for rule in rules), out), counted(since.values(), now)
+        return {
+            rule.name: compare(
+                rule,
+                slo.strictest,
+                indicator,
+                before=earlier[rule.short],
+                since=later[since[rule.long]],
+                recent=later[since[rule.short]],
+            )
+            for rule in rules
+        }
 
 
 def _needs(indicator: Indicator) -> bool:

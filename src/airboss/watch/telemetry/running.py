@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from airboss.watch.telemetry.cells import MINUTE_US
 from airboss.watch.telemetry.ports import Boot, BucketStore, CountRow, Series
 
 SILENT_US: Final = 120_000_000
@@ -171,7 +172,7 @@ class RunningSums:
             taken={boot.source: final_us for boot in boots},
             taken_else=final_us,
             flushed={boot.source: boot.last_flush_us for boot in boots},
-            newest_us=self._store.newest(name, end_us - _DAY_US) or 0,
+            newest_us=self._store.newest(name, end_us - _DAY_US, end_us + MINUTE_US) or 0,
         )
 
     def _needed(self, kept: _Kept, end_us: int) -> Iterable[tuple[int, int]]:
@@ -207,7 +208,7 @@ class RunningSums:
             taken=taken,
             taken_else=kept.taken_else,
             flushed={**kept.flushed, **{boot.source: boot.last_flush_us for boot in boots}},
-            newest_us=max([kept.newest_us, *(row.newest_us for row in rows)]),
+            newest_us=max([kept.newest_us, *(row.newest_us for row in rows if row.start_us < end_us + MINUTE_US)]),
         )
 
     @staticmethod
@@ -223,12 +224,12 @@ class RunningSums:
         since_us = kept.end_us - _DAY_US
         if kept.newest_us >= since_us + ROLLED_US:
             return kept.newest_us
-        return self._store.newest(name, since_us)
+        return self._store.newest(name, since_us, kept.end_us + MINUTE_US)
 
     def _read(self, name: Series, lengths: Sequence[int], end_us: int) -> Moved:
         """Answer from the store alone."""
         counts = tuple(self._store.sums(name, end_us - length, end_us) for length in lengths)
-        return Moved(counts, self._store.newest(name, end_us - _DAY_US))
+        return Moved(counts, self._store.newest(name, end_us - _DAY_US, end_us + MINUTE_US))
 
 
 def _united(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
