@@ -28,16 +28,20 @@ OUTAGE = Nature(per_s=20, users=500, bad_old=0.5, bad_new=0.5)
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     """Six minutes into an outage."""
-    made = make_world(nature=OUTAGE)
-    for _ in range(72):
-        made.clock.advance(5)
-        made.traffic(5)
-    return made
+    return _watched(make_world(nature=OUTAGE))
 
 
-def _proposed(world: World, gates: str) -> str:
-    change = world.propose(ramp(steps=STEPS, gates=gates))
-    assert world.run(60, until=lambda: world.percent() == 50)
+def _watched(world: World) -> World:
+    for _ in range(24):
+        world.clock.advance(15)
+        world.traffic(15)
+    return world
+
+
+def _proposed(world: World, gates: str, steps: str = STEPS) -> str:
+    """A change that policy lets go while the budget is spent, for it says what it is."""
+    change = world.propose(ramp(steps=steps, gates=gates, more="  labels: [reliability]"))
+    assert world.run(60, until=lambda: world.percent() >= 50)
     return change
 
 
@@ -46,7 +50,7 @@ def test_a_burn_from_before_waits_for_a_person_and_takes_nothing_back(world: Wor
     moves it; it is never taken back for what was there before.
     """
     change = _proposed(world, ALONE)
-    world.run(400, step_s=5)
+    world.run(200, step_s=10)
     assert (world.phase(change), world.percent()) == ("rolling_out", 50)
     assert "in the 5 min before the change was out" in world.told(change)
     assert world.told(change).startswith("Needs you")
@@ -73,7 +77,7 @@ def test_the_mend_of_an_outage_goes_out_on_its_own_evidence(world: World):
 def test_what_makes_an_outage_worse_is_taken_back(world: World):
     """At half exposure everything of the new side fails: what comes on top is beyond the bound by itself, without a canary."""
     world.nature.bad_old, world.nature.bad_new = 0.5, 1.0
-    change = world.propose(ramp(steps=STEPS.replace("50%", "90%"), gates=ALONE))
+    change = _proposed(world, ALONE, STEPS.replace("50%", "90%"))
     assert world.run(400, until=lambda: world.phase(change) in ("reviewing", "closed"), step_s=5)
     assert world.change(change).outcome == "rolled back"
     (harm,) = world.bodies(change, "harm.convicted")
@@ -82,8 +86,8 @@ def test_what_makes_an_outage_worse_is_taken_back(world: World):
 
 def test_a_burn_of_its_own_is_not_before_a_second_attempt(make_world: Callable[..., World]):
     """Taken back and tried again at once, a change finds its own burn in the minutes before: that does not excuse it."""
-    world = make_world(nature=Nature(per_s=20, users=500, bad_old=0.0, bad_new=0.9))
-    change = world.propose(ramp(steps=STEPS.replace("50%", "90%"), gates=ALONE))
+    world = _watched(make_world(nature=Nature(per_s=20, users=500, bad_old=0.0, bad_new=1.0)))
+    change = _proposed(world, ALONE, STEPS.replace("50%", "90%").replace("5s", "240s").replace("60s", "900s"))
     assert world.run(600, until=lambda: world.phase(change) == "reviewing", step_s=5)
     assert world.change(change).outcome == "rolled back"
     (blocked,) = world.house.rollouts.blocked(world.people["dev-a"])

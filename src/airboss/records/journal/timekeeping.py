@@ -22,7 +22,6 @@ from airboss.records.journal.tables import entry, fact
 from airboss.records.store import Store
 
 SUBJECT: Final = "clock"
-DOUBTED: Final = "clock.doubted"
 ACCEPTED: Final = "clock.accepted"
 LOOKS_BACK: Final = 200
 """So many of the last facts are asked for their times: a few may follow, by a right clock, what a wrong one recorded."""
@@ -95,7 +94,7 @@ class Timekeeping:
                 "told_at": rfc3339(now),
                 "reason": self._journal.text(tx, reason),
             }
-            self._journal.record(tx, Fact(subject=SUBJECT, type=ACCEPTED, actor=actor, body=body))
+            self._journal.record(tx, Fact(subject=SUBJECT, type="clock.accepted", actor=actor, body=body))
         self._asked_at = None
         return recorded
 
@@ -114,7 +113,7 @@ class Timekeeping:
         if not recorded.told:
             body = {"recorded_at": rfc3339(recorded.at), "told_at": rfc3339(now)}
             with self._store.write() as tx:
-                self._journal.record(tx, Fact(subject=SUBJECT, type=DOUBTED, actor=self._actor, body=body))
+                self._journal.record(tx, Fact(subject=SUBJECT, type="clock.doubted", actor=self._actor, body=body))
         return (
             f"the record has facts of {_told(recorded.at)}, more than {_minutes()} ahead of this server's clock: if the clock "
             "is wrong, set it right (NTP) and it goes on by itself; if it is right, stop the server and say so: "
