@@ -54,7 +54,7 @@ def test_a_burn_from_before_waits_for_a_person_and_takes_nothing_back(world: Wor
     assert (world.phase(change), world.percent()) == ("rolling_out", 50)
     assert "in the 5 min before the change was out" in world.told(change)
     assert world.told(change).startswith("Needs you")
-    verdict = world.bodies(change, "gate.answered")[-1]
+    verdict = [one for one in world.bodies(change, "gate.answered") if one["kind"] == "burn_rate"][-1]
     assert verdict["patient"] is True
     numbers = verdict["numbers"]
     assert isinstance(numbers, dict)
