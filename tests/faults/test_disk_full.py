@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.faults.fleet import DOCUMENT, until
+from tests.faults.fleet import document, until
 from tests.tower.invariants import check
 
 from airboss.bootstrap import build
@@ -53,7 +53,7 @@ def _draft(base_url: str, token: str, number: int) -> httpx.Response:
     return httpx.post(
         f"{base_url}/api/v1/changes",
         params={"submit": "false"},
-        content=DOCUMENT.format(number=number, old="off", new="on", bake=3).encode(),
+        content=document(number).encode(),
         headers={
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/yaml",
