@@ -109,6 +109,8 @@ def test_the_plot_is_drawn(page: Page, address: str) -> None:
     page.locator(".u-over").last.hover(position={"x": 300, "y": 60})
     expect(page.locator(".read-out").last).to_contain_text("convicted at 200 : 1")
     expect(page.locator(".read-out").last).to_contain_text("users needed")
+    page.set_viewport_size({"width": 390, "height": 844})  # a phone is turned: the plot follows
+    expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
 
 
 def test_a_live_page_takes_what_is_new_and_keeps_what_is_open(page: Page) -> None:
