@@ -50,7 +50,7 @@ def reader() -> Iterator[Callable[[bytes, str], object]]:
 
 def wrong(read: Callable[[bytes, str], object], data: bytes, name: str) -> str | None:
     """Return what is wrong with how a file is read; None where it is read, or refused as it should be."""
-    began = time.monotonic()
+    began = time.process_time()  # of ours, whatever else the machine does
     try:
         read(data, name)
     except Invalid as fault:
@@ -66,7 +66,7 @@ def wrong(read: Callable[[bytes, str], object], data: bytes, name: str) -> str |
             return f"a reason of {len(fault.detail)} characters"
     except Exception:  # noqa: BLE001 - whatever else is raised is what is looked for
         return traceback.format_exc()
-    took = time.monotonic() - began
+    took = time.process_time() - began
     return f"took {took:.1f} s" if took > LONGEST_S else None
 
 
@@ -87,7 +87,7 @@ def main() -> int:
             said = wrong(read, data, name)
             if said is None:
                 continue
-            key = re.sub("[0-9]+", "0", said.strip().rsplit("\n", 1)[-1])[:60]
+            key = re.sub("[0-9]+", "N", said.strip().rsplit("\n", 1)[-1])[:60]
             if key in seen:
                 continue
             seen.add(key)

@@ -27,6 +27,12 @@ def test_what_fuzzing_found_is_refused_in_place(data, old, new):
         assert wrong(read, data.replace(old, new, 1), "f.yaml") is None
 
 
+def test_what_is_quoted_of_a_file_is_bounded():
+    """A version of five thousand letters is refused in a sentence somebody can read: both its ends, and what is left out."""
+    with reader() as read:
+        assert wrong(read, b"apiVersion: " + b"a" * 5_000 + b"\nkind: Template\n", "f.yaml") is None
+
+
 def test_broken_files_are_refused_in_place():
     """Two hundred files broken at random are each read, or refused with a place and a reason, within moments."""
     chance, files = Random(11), corpus()

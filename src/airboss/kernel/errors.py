@@ -6,6 +6,12 @@ where there is one (file:line:column or a field path), and the `way_out`. Faces 
 
 from __future__ import annotations
 
+from typing import Final
+
+LONGEST_DETAIL: Final = 1_500
+"""Characters of a detail. What a stranger wrote is quoted in it, and a stranger may write a megabyte."""
+KEPT_AT_THE_END: Final = 300
+
 
 class AirbossError(Exception):
     """Root of every error a caller may see."""
@@ -16,14 +22,24 @@ class AirbossError(Exception):
     def __init__(
         self, detail: str, *, code: str | None = None, place: str | None = None, way_out: str | None = None
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        super().__init__(_bounded(detail))
+        self.detail = _bounded(detail)
         self.code = code or self.default_code
         self.place = place
         self.way_out = way_out
 
     def __str__(self) -> str:
         return f"{self.place}: {self.detail}" if self.place else self.detail
+
+
+def _bounded(detail: str) -> str:
+    """Return a detail of a length somebody reads: both its ends, and how much is left out between them."""
+    if len(detail) <= LONGEST_DETAIL:
+        return detail
+    left_out = len(detail) - LONGEST_DETAIL
+    return (
+        f"{detail[: LONGEST_DETAIL - KEPT_AT_THE_END]}… ({left_out:,} characters left out) …{detail[-KEPT_AT_THE_END:]}"
+    )
 
 
 class Invalid(AirbossError):
