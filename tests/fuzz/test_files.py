@@ -18,6 +18,7 @@ PACK = (ROOT / "examples/policy.yaml").read_bytes()
         (CALENDAR, b"FREQ=WEEKLY;BYDAY=MO,TU,WE,TH", b"FREQ=YEARLY;BYDAY=99MO"),
         (PACK, b"layer: organisation ", b"layer: [organisation] "),
         (PACK, b"at: submit", b"at: {submit: 1}"),
+        (PACK, b"fired: [", b"fired: [{a: b}, "),
     ],
 )
 def test_what_fuzzing_found_is_refused_in_place(data, old, new):

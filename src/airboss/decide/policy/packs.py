@@ -476,6 +476,6 @@ def _case(fields: _Fields, *, known: Mapping[str, Rule]) -> Case:
 
 def _fired_list(fields: _Fields, fired: Any, known: frozenset[str]) -> list[str]:
     """Return a list of rule IDs, which may be empty: nothing fired."""
-    if not isinstance(fired, list) or not all(item in known for item in fired):
+    if not isinstance(fired, list) or not all(isinstance(item, str) and item in known for item in fired):
         fields.refuse("fired", "fired is a list of rules of this pack", way_out=f"of {', '.join(sorted(known))}")
     return fired
