@@ -64,17 +64,41 @@ def postgresql_server() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """An empty database of this test's own, gone with it."""
-    name = f"test_{next(_numbers)}"
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> str:
+    """The name of a database with the schema in it: to copy it takes half the time of making one table after the other."""
+    name = "with_schema"
     admin = _admin(postgresql_server)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
+    admin.dispose()
+    opened = open_store(_address(postgresql_server, name), clock=ManualClock())
+    opened.create()
+    opened.close()
+    return name
+
+
+@pytest.fixture
+def template_of_databases(request: pytest.FixtureRequest) -> str:
+    """What a test's database begins as: one with our schema. A file about making the schema asks for `template1`."""
+    return str(request.getfixturevalue("postgresql_template"))
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str, template_of_databases: str) -> Iterator[str]:
+    """A database of this test's own with nothing recorded in it, gone with the test."""
+    name = f"test_{next(_numbers)}"
+    admin = _admin(postgresql_server)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template_of_databases} STRATEGY file_copy")
+    yield _address(postgresql_server, name)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     admin.dispose()
+
+
+def _address(server: str, name: str) -> str:
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 def _admin(url: str) -> sa.Engine:
@@ -83,7 +107,7 @@ def _admin(url: str) -> sa.Engine:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database, once of each kind."""
+    """The address of a database without a record, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'airboss.db'}"
     return str(request.getfixturevalue("postgresql_url"))

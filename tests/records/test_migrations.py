@@ -26,6 +26,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def template_of_databases() -> str:
+    """An empty database: the schema is what is made here."""
+    return "template1"
+
+
+@pytest.fixture
 def store(store_url: str, clock: ManualClock) -> Iterator[Store]:
     """A store nobody has created the schema of yet."""
     opened = open_store(store_url, clock=clock)
