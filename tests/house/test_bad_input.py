@@ -22,7 +22,10 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
         "faces/server/test_slow_and_large.py::test_a_body_of_twenty_megabytes_is_not_read",
         "watch/telemetry/test_app.py::test_a_body_without_end_is_cut_off_at_the_limit",
     ),
-    "slow body": ("faces/server/test_slow_and_large.py::test_a_body_that_does_not_come_is_not_waited_for",),
+    "slow body": (
+        "faces/server/test_slow_and_large.py::test_a_body_that_does_not_come_is_not_waited_for",
+        "faces/server/test_slow_and_large.py::test_a_body_the_receiver_waits_for_comes_in_time",
+    ),
     "slow head": ("faces/server/test_slow_and_large.py::test_a_head_that_does_not_come_is_not_waited_for",),
     "huge headers": ("faces/server/test_slow_and_large.py::test_a_head_without_end_is_refused",),
     "body nested by the thousand": ("faces/api/test_attacks.py::test_a_body_that_cannot_be_read_has_a_way_out",),
@@ -45,6 +48,7 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
     "OTLP with a million distinct services": (
         "watch/telemetry/test_ingest.py::test_a_flood_of_services_is_bounded",
         "watch/telemetry/test_ingest.py::test_memory_is_flat_under_a_flood_of_names",
+        "faces/server/test_flood.py::test_distinct_services_over_http_fill_no_memory",
     ),
     "OTLP with times an hour off": ("watch/telemetry/test_ingest.py::test_times_far_off_are_refused_and_told",),
     "port taken": ("faces/server/test_refused_starts.py::test_a_taken_port_is_named",),

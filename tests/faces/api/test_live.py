@@ -23,6 +23,25 @@ from airboss.kernel.clock import SystemClock
 from airboss.testing import SeededChance
 
 
+class Listening:
+    """An application on a real port, behind the protocol of our servers."""
+
+    def __init__(self, app: Any, port: int = 0) -> None:
+        listener = listen("127.0.0.1", port, setting="--port")
+        self.url = f"http://127.0.0.1:{port_of(listener)}"
+        config = uvicorn.Config(
+            app, lifespan="auto", log_config=None, ws="none", http=Careful, timeout_graceful_shutdown=5
+        )
+        self._server = Quiet(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
 class Served(Desk):
     """A desk whose API listens on a real port, on real time."""
 
@@ -31,20 +50,12 @@ class Served(Desk):
         self._listen(0)
 
     def _listen(self, port: int) -> None:
-        listener = listen("127.0.0.1", port, setting="--port")
-        self.url = f"http://127.0.0.1:{port_of(listener)}"
-        config = uvicorn.Config(
-            self.app, lifespan="off", log_config=None, ws="none", http=Careful, timeout_graceful_shutdown=5
-        )
-        self._server = Quiet(config)
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
-        self._thread.start()
+        self._listening = Listening(self.app, port)
+        self.url = self._listening.url
 
     def stop(self) -> None:
         self.app.state.live.close()
-        self._server.should_exit = True
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+        self._listening.stop()
 
     def restart(self) -> None:
         """End the server with its streams, and start another on the same house and port."""

@@ -8,7 +8,6 @@ Sources: Fetch standard (Origin and Sec-Fetch-Site), OWASP cheat sheets on CSRF 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
@@ -28,8 +27,6 @@ from airboss.kernel.settings import Settings
 log = logging.getLogger("airboss.api")
 
 BODY_MOST: Final = 2 * 1024 * 1024
-BODY_S: Final = 60.0
-"""How long a body may take to arrive, whole."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _ANY_HOST: Final = frozenset({"/healthz", "/readyz"})
@@ -144,19 +141,12 @@ class Gate:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Return a receive that gives up when the body grows too large, whatever its length was said to be, or is too slow."""
+    """Return a receive that gives up when the body grows too large, whatever its length was said to be."""
     size = 0
-    arriving = True
-    until = asyncio.get_running_loop().time() + BODY_S
 
     async def counting() -> Message:
-        nonlocal size, arriving
-        try:
-            async with asyncio.timeout_at(until if arriving else None):
-                message = await receive()
-        except TimeoutError:
-            raise HTTPException(408, headers={"Connection": "close"}) from None
-        arriving = arriving and bool(message.get("more_body"))
+        nonlocal size
+        message = await receive()
         size += len(message.get("body", b""))
         if size > BODY_MOST:
             # FastAPI lets only its own kind of error through while it reads a body.

@@ -54,7 +54,6 @@ _STATUS: Final[Mapping[int, tuple[str, str, str]]] = {
     400: ("bad-request", "Mend the input", "the request cannot be read"),
     404: ("route-not-found", "There is no such thing", "nothing is answered at this address"),
     405: ("method-not-allowed", "Mend the input", "this address is not asked with this method"),
-    408: ("body-too-slow", "Mend the input", "the body took too long to arrive"),
     413: ("body-too-large", "Mend the input", "the body is too large"),
 }
 
@@ -63,7 +62,6 @@ _WAYS_OUT: Final[Mapping[int, str]] = {
     400: "send JSON in UTF-8, not nested by the thousand",
     404: "what there is stands in /openapi.json",
     405: "what there is stands in /openapi.json",
-    408: "send it again, whole and at once",
     413: "send it in parts",
 }
 

@@ -1,7 +1,7 @@
-"""The HTTP protocol of our servers: uvicorn's, which waits for no request's head for ever and keeps none of any length.
+"""The HTTP protocol of our servers: uvicorn's, which waits for no request for ever and keeps no head of any length.
 
-Without a bound each connection that sends a byte a minute holds a socket, and a header without end fills the memory. A body
-is bounded where it is read: by the API's gate, and by the ingest.
+Without a bound each connection that sends a byte a minute holds a socket, and a header without end fills the memory. The
+time of a body is bounded here, for control and ingest alike; its length where it is read: by the API's gate, and by the ingest.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_MOST: Final = 64 * 1024
 HEAD_S: Final = 15.0
 """How long the head of a request may take, from its connection or its first byte."""
+BODY_S: Final = 60.0
+"""How long a body may take to arrive, whole. What we do not read is not the sender's slowness, and does not count."""
 
 
 class Careful(HttpToolsProtocol):
@@ -23,6 +25,7 @@ class Careful(HttpToolsProtocol):
 
     _head = 0
     _in_head = True
+    _in_body = False
     _refused = False
     _timer: asyncio.TimerHandle | None = None
 
@@ -45,6 +48,8 @@ class Careful(HttpToolsProtocol):
             self._head += len(data)
             if self._head > HEAD_MOST:
                 self._refuse_head()
+        elif self._in_body and self._timer is None:
+            self._wait_for_body()  # only a body that did not come with its head costs a timer
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -55,7 +60,7 @@ class Careful(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand a request on, unless its head is too long."""
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         self._unwait()
         if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > HEAD_MOST:
             self._refuse_head()
@@ -69,11 +74,16 @@ class Careful(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Hand the end of a request on."""
+        self._in_body = False
+        self._unwait()
         if not self._refused:
             super().on_message_complete()
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(HEAD_S, self._refuse_slow)
+
+    def _wait_for_body(self) -> None:
+        self._timer = self.loop.call_later(BODY_S, self._refuse_slow_body)
 
     def _unwait(self) -> None:
         if self._timer is not None:
@@ -88,6 +98,21 @@ class Careful(HttpToolsProtocol):
                 code="head-too-slow",
                 detail=f"the head of a request took longer than {HEAD_S:g} s",
                 way_out="send it at once",
+            )
+
+    def _refuse_slow_body(self) -> None:
+        self._timer = None
+        if self.flow.read_paused:
+            self._wait_for_body()
+        elif self.cycle.response_started:
+            self._refused = True  # it was answered already, and does not end: there is nothing more to say
+            self.transport.close()
+        else:
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT,
+                code="body-too-slow",
+                detail=f"the body of a request took longer than {BODY_S:g} s; nothing of it was done",
+                way_out="send it at once, or in parts",
             )
 
     def _refuse_head(self) -> None:
