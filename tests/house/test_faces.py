@@ -48,10 +48,7 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/api/v1/policy/profile"): ("policy profile", FILES),
     ("post", "/api/v1/policy/test"): ("policy test", FILES),
     ("delete", "/api/v1/policy/{name}"): ("policy retire", FILES),
-    ("post", "/api/v1/reviews/{review}/close"): (
-        "a review is read before it is closed",
-        "/changes/{change}/review/{review}/close",
-    ),
+    ("post", "/api/v1/reviews/{review}/close"): ("review close", "/changes/{change}/review/{review}/close"),
     ("post", "/api/v1/session"): ("commands use tokens", "/sign-in"),
     ("delete", "/api/v1/session"): ("commands use tokens", "/sign-out"),
     ("post", "/api/v1/tokens"): ("token new", "/tokens"),
@@ -60,9 +57,60 @@ PAIRS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("post", "/ofrep/v1/evaluate/flags"): (PROGRAMS, PROGRAMS),
     ("post", "/ofrep/v1/evaluate/flags/{key}"): (PROGRAMS, PROGRAMS),
 }
+# What a GET tells → the command that tells it, or why there is none.
+READS: Final[dict[str, str]] = {
+    "/healthz": "for balancers: `health` asks /readyz",
+    "/readyz": "health",
+    "/metrics": PROGRAMS,
+    "/docs/errors/{code}": "error",
+    "/api/v1/audit": "audit show",
+    "/api/v1/audit/checkpoint": "audit checkpoint",
+    "/api/v1/audit/consistency": "audit consistency",
+    "/api/v1/audit/entries": "audit entries",
+    "/api/v1/audit/export": "audit export",
+    "/api/v1/audit/key": "audit key",
+    "/api/v1/audit/proof/{position}": "audit proof",
+    "/api/v1/blocked-versions": "version list",
+    "/api/v1/calendar": "calendar",
+    "/api/v1/changes": "change list",
+    "/api/v1/changes/{change}": "change show",
+    "/api/v1/changes/{change}/approval": "change approval",
+    "/api/v1/changes/{change}/course": "change course",
+    "/api/v1/changes/{change}/decisions": "change decisions",
+    "/api/v1/changes/{change}/events": "change watch",
+    "/api/v1/changes/{change}/evidence-pack": "audit pack",
+    "/api/v1/changes/{change}/evidence-pack/archive": "audit pack",
+    "/api/v1/changes/{change}/evidence-pack/page": "audit pack",
+    "/api/v1/changes/{change}/exemplars": "change traces",
+    "/api/v1/changes/{change}/explanation": "policy explain",
+    "/api/v1/changes/{change}/facts": "change facts",
+    "/api/v1/changes/{change}/forecast": "change forecast",
+    "/api/v1/changes/{change}/replay": "analysis replay",
+    "/api/v1/changes/{change}/series": "change series",
+    "/api/v1/coverage": "telemetry coverage",
+    "/api/v1/events": "for live pages: a person follows one change, by `change watch`",
+    "/api/v1/flags": "flag list",
+    "/api/v1/flags/export": "flag export",
+    "/api/v1/flags/{name}": "flag show",
+    "/api/v1/inbox": "inbox",
+    "/api/v1/me": "whoami",
+    "/api/v1/on-call": "on-call",
+    "/api/v1/people": "user list",
+    "/api/v1/policy": "policy list",
+    "/api/v1/policy/profile": "policy profile",
+    "/api/v1/policy/schema": "policy schema",
+    "/api/v1/reviews": "reviews",
+    "/api/v1/services": "services",
+    "/api/v1/services/{name}": "services",
+    "/api/v1/telemetry": "telemetry check",
+    "/api/v1/tokens": "token list",
+    "/ofrep/v1/sse": PROGRAMS,
+    "/sdk/v1/flags": PROGRAMS,
+    "/sdk/v1/flags/stream": PROGRAMS,
+}
 # Commands that change something by a route that another command is paired with.
 ALSO: Final = {"reject", "ask", "comment", "abstain", "pause", "resume", "promote", "rollback", "retry", "mitigated"}
-# Commands that read, run here without a server, or begin one.
+# Commands that run here without a server, begin one, or show a part of what another route says.
 ASIDE: Final = {
     *("serve", "demo", "login", "exec", "inbox", "on-call", "calendar", "services", "id new", "analysis calibrate"),
     *("analysis replay", "audit checkpoint", "audit export", "audit key", "audit pack", "change facts"),
@@ -80,6 +128,8 @@ ASIDE: Final = {
         "user list",
         "version list",
     ),
+    *("serve", "demo", "login", "exec", "id new", "backup", "restore", "audit new-key"),
+    *("analysis calibrate", "change templates", "review show"),
 }
 
 
@@ -113,12 +163,21 @@ def test_every_route_that_changes_something_has_its_pair(house: House):
     assert unsafe == set(PAIRS)
 
 
+def test_every_route_that_tells_something_has_its_command(house: House):
+    """What the API tells a command tells too, or it is said why not."""
+    paths = create_app(house).openapi()["paths"]
+    assert {path for path, methods in paths.items() if "get" in methods} == set(READS)
+    commands = _commands()
+    assert [told for told in READS.values() if told not in commands and ": " not in told and told != PROGRAMS] == []
+
+
 def test_every_command_has_its_route(house: House):
     """No command does what the API cannot, and every command a route is paired with exists."""
     commands = _commands()
+    told = {command for command in READS.values() if command in commands}
     paired = {command for command, _ in PAIRS.values() if " " not in command or command.split()[0] in _groups(commands)}
     assert paired - commands == {command for command in paired if command not in commands} == set()
-    assert commands - paired - ALSO - ASIDE == set()
+    assert commands - paired - told - ALSO - ASIDE == set()
     assert (ALSO | ASIDE) - commands == set()
 
 

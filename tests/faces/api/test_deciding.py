@@ -158,12 +158,12 @@ def test_votes_that_may_not_be_change_nothing(desk: Desk) -> None:
     url = f"/api/v1/changes/{change['id']}/votes"
     ballot = {"verdict": "approve", "seen": change["digest"]}
     own = problem(desk.browser("dev-a").post(url, json=ballot), 403, "forbidden")
-    assert "dev-a is the authors and requester of this change" in own["detail"]
+    assert "dev-a requested and wrote this change" in own["detail"]
     assert "dev-b" in own["way_out"]
     foreign = problem(outsider.post(url, json=ballot), 403, "forbidden")
     assert "in none of the groups asked: service-owners" in foreign["detail"]
     stale = problem(desk.browser("dev-b").post(url, json={**ballot, "seen": "sha256:other"}), 412, "change-moved-on")
-    assert stale["way_out"] == "look at it again, then decide"
+    assert stale["way_out"].startswith("look at what changed, then decide: airboss change approval chg_")
     problem(desk.browser("dev-b").post(url, json={**ballot, "verdict": "reject"}), 422, "reason-missing")
     assert desk.browser("dev-b").get(f"/api/v1/changes/{change['id']}").json()["approval"]["votes"] == []
     comment = {"verdict": "comment", "seen": change["digest"], "comment": "why now?"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,52 @@ def test_a_profile_is_tried_and_chosen(airboss: Any, become: Any, proposed: str)
     assert airboss("policy", "profile", "--json").json()["profile"] == "regulated"
     assert airboss("policy", "profile", "strict").code == Exit.NOT_FOUND
     assert airboss("policy", "explain", proposed).code in (Exit.WAITING, Exit.REFUSED)
+
+
+def test_a_vote_that_may_not_be_says_why_once(airboss: Any, become: Any, proposed: str, tmp_path: Path) -> None:
+    """By its author, by who is not asked, on what was edited since, without a reason, on an ended change: one problem of
+    three lines each, with a code of its own and the exit code that says what to do; nothing is counted.
+    """
+
+    def refused(code: str, exit_code: Exit, *words: str) -> str:
+        told = airboss(*words)
+        lines = told.err.splitlines()
+        assert (told.code, told.out, len(lines)) == (exit_code, "", 3), told.err
+        assert f"({code})" in lines[0]
+        assert lines[2].startswith("  Way out: ")
+        machine = airboss(*words, "--json")
+        assert (machine.code, machine.out, json.loads(machine.err)["code"]) == (exit_code, "", code)
+        return str(told.err)
+
+    assert "dev-a requested and wrote this change" in refused("own-change", Exit.FORBIDDEN, "approve", proposed)
+    become("admin")
+    refused("not-among-those-asked", Exit.FORBIDDEN, "approve", proposed)
+    become("dev-b")
+    refused("reason-missing", Exit.USAGE, "reject", proposed)
+    assert airboss("change", "approval", proposed).code == Exit.OK
+    become("dev-a")
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(CHANGE.replace("users_percent: 40", "users_percent: 45"))
+    assert airboss("change", "edit", proposed, str(edited)).code == Exit.OK
+    become("dev-b")
+    assert "airboss change approval" in refused("change-moved-on", Exit.STALE, "approve", proposed)
+    refused("change-moved-on", Exit.STALE, "approve", proposed, "--seen", "sha256:" + "0" * 64)
+    assert "users_percent: 40 -> 45" in airboss("change", "approval", proposed).out
+    assert airboss("ask", proposed, "-m", "why 45?").code == Exit.OK
+    again = airboss("ask", proposed, "-m", "why 45?")
+    assert again.code in (Exit.OK, Exit.REFUSED)
+    votes = airboss("change", "show", proposed, "--json").json()["approval"]["votes"]
+    assert [(one["person"], one["verdict"]) for one in votes] == [("dev-b", "ask")]
+    become("dev-a")
+    assert airboss("change", "cancel", proposed, "-m", "not now").code == Exit.OK
+    become("dev-b")
+    refused("no-approval-asked", Exit.REFUSED, "approve", proposed)
+    refused("change-not-found", Exit.NOT_FOUND, "approve", "chg_01ke6p4ym0aaaaaaaaaaaaaaaa")
+
+
+def test_the_same_vote_twice_is_one_vote(airboss: Any, become: Any, proposed: str) -> None:
+    """Both end with 0, as a repeated press does, and one is counted."""
+    become("dev-b")
+    assert [airboss("abstain", proposed).code for _ in range(2)] == [Exit.OK, Exit.OK]
+    votes = airboss("change", "show", proposed, "--json").json()["approval"]["votes"]
+    assert [one["verdict"] for one in votes] == ["abstain"]

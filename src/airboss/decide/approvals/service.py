@@ -38,6 +38,7 @@ COMMENT_MOST: Final = 4_000
 INBOX_MOST: Final = 500
 SUPERSEDED: Final = "superseded"
 WITHDRAWN: Final = "withdrawn"
+_PARTS: Final = {"requester": "requested", "authors": "wrote"}
 CARRIED_FROM: Final = frozenset({None, SUPERSEDED, str(Outcome.ASKED), str(Outcome.APPROVED)})
 """How a round ends whose approvals count in the next one, as far as what they saw is unchanged."""
 
@@ -321,7 +322,7 @@ class Approvals:
             raise Stale(
                 f"change {command.change} is no longer what you looked at",
                 code="change-moved-on",
-                way_out="look at it again, then decide",
+                way_out=f"look at what changed, then decide: airboss change approval {command.change}",
             )
         if command.verdict is Verdict.COMMENT:
             return count  # decides nothing, so anybody may, and at any time while people are asked
@@ -330,7 +331,7 @@ class Approvals:
                 f"the round is over: {count.standing.sentence}", code="round-over", way_out="wait for the next round"
             )
         if actor.name not in count.standing.eligible:
-            raise Forbidden(_not_you(count, actor), way_out=count.standing.sentence)
+            raise _not_you(count, actor)
         if command.verdict is Verdict.ABSTAIN and _said_already(count, Verdict.APPROVE, actor.name):
             raise Refused(
                 "you approved; abstaining does not take that back",
@@ -423,9 +424,18 @@ def _said_already(count: _Count, verdict: Verdict, person: str) -> bool:
     return any(vote.verdict is verdict and vote.sections == count.subject.sections for vote in last)
 
 
-def _not_you(count: _Count, actor: Actor) -> str:
-    parts = [part for part, people in sorted(count.stored.round.excluded.items()) if actor.name in people]
+def _not_you(count: _Count, actor: Actor) -> Forbidden:
+    parts = [part for part, people in count.stored.round.excluded.items() if actor.name in people]
     members = frozenset().union(*count.eligible.values())
     if parts and actor.name in members:
-        return f"{actor.name} is the {' and '.join(parts)} of this change, and somebody else must decide"
-    return f"{actor.name} is in none of the groups asked: {', '.join(sorted(count.stored.round.groups))}"
+        roles = " and ".join(_PARTS.get(part, part) for part in sorted(parts, reverse=True))
+        return Forbidden(
+            f"{actor.name} {roles} this change, and somebody else must decide",
+            code="own-change",
+            way_out=count.standing.sentence,
+        )
+    return Forbidden(
+        f"{actor.name} is in none of the groups asked: {', '.join(sorted(count.stored.round.groups))}",
+        code="not-among-those-asked",
+        way_out=count.standing.sentence,
+    )

@@ -14,15 +14,19 @@ from airboss.faces.cli.commands import (
     calendar,
     change,
     flags,
+    health,
     keep,
     local,
     looks,
     on_call,
     people,
     policy,
+    proofs,
+    reviews,
     server,
     signing,
     telemetry,
+    verdicts,
 )
 from airboss.faces.cli.exit_codes import Exit, table
 from airboss.faces.cli.options import WAY
@@ -78,12 +82,20 @@ for verb in change.VERBS:
     app.command(verb.__name__)(verb)
 app.command("inbox")(change.inbox)
 app.command("calendar")(calendar.calendar)
-app.command("reviews")(looks.reviews)
+app.command("reviews")(reviews.reviews)
+app.add_typer(reviews.app, name="review")
 app.command("whoami")(looks.whoami)
+app.command("health")(health.health)
+app.command("error")(health.error)
 change.app.command("templates")(looks.templates)
 change.app.command("forecast")(looks.forecast)
+change.app.command("course")(verdicts.course)
+change.app.command("series")(verdicts.series)
+change.app.command("decisions")(verdicts.decisions)
+audit.app.command("show")(proofs.show)
 audit.app.command("entries")(looks.entries)
-audit.app.command("proof")(looks.proof)
+audit.app.command("proof")(proofs.proof)
+audit.app.command("consistency")(proofs.consistency)
 policy.app.command("schema")(looks.schema)
 app.command("on-call")(on_call.on_call)
 app.command("services")(server.services)

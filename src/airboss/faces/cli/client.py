@@ -80,6 +80,17 @@ class Api:
         """Return the JSON of a DELETE, None where there is none. Raises Problem."""
         return self._ask("DELETE", path)
 
+    def ready(self) -> Any:
+        """Return what the server says of its own health, well or not. Raises Problem where it does not answer."""
+        answer = self._sent("GET", "/readyz")
+        try:
+            found = answer.json()
+        except ValueError as fault:
+            raise _not_airboss(self.reach) from fault
+        if "checks" not in found:
+            raise _refusal(answer, self.reach)
+        return found
+
     def raw(self, path: str, **params: Any) -> str:
         """Return the text of a GET that does not answer JSON. Raises Problem."""
         return self._send("GET", path, params=params).text
@@ -183,13 +194,15 @@ class Api:
         try:
             return answer.json()
         except ValueError as fault:
-            raise Problem(
-                f"{self.reach.server} answered something that is not Airboss's API",
-                code="not-airboss",
-                way_out="check AIRBOSS_SERVER",
-            ) from fault
+            raise _not_airboss(self.reach) from fault
 
-    def _send(
+    def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
+        answer = self._sent(method, API + path, **given)
+        if answer.is_error:
+            raise _refusal(answer, self.reach)
+        return answer
+
+    def _sent(
         self,
         method: str,
         path: str,
@@ -207,7 +220,7 @@ class Api:
         try:
             answer = self._open().request(
                 method,
-                API + path,
+                path,
                 params=dict(params or {}),
                 headers=extra,
                 json=value if text is None and method == "POST" else None,
@@ -221,9 +234,15 @@ class Api:
             ) from fault
         except httpx.HTTPError as fault:
             raise _away(self.reach, fault, sent=method not in ("GET", "HEAD")) from fault
-        if answer.is_error:
-            raise _refusal(answer, self.reach)
         return answer
+
+
+def _not_airboss(reach: Reach) -> Problem:
+    return Problem(
+        f"{reach.server} answered something that is not Airboss's API",
+        code="not-airboss",
+        way_out="check AIRBOSS_SERVER",
+    )
 
 
 def _httpx() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.problems import Problem
 
 DATABASE: Final = "airboss.db"
+_PROOF_MOST: Final = 1 << 20
 _SCHEMES: Final = ("sqlite:", "postgresql:", "postgres:")
 
 
@@ -47,6 +49,9 @@ def verify_source(source: str, *, checkpoint: str | None, keys: Sequence[str]) -
         raise Problem("there is no such file", place=source, exit_code=Exit.NOT_FOUND, code="journal-not-found")
     if _is_pack(path):
         return dict(audit.verify_pack(path.read_bytes(), public_key=keys).as_json())
+    if _is_proof(path):
+        kept = (checkpoint or "").encode()
+        return dict(audit.verify_proof(path.read_bytes(), checkpoints=kept, public_key=keys).as_json())
     return dict(audit.verify(path, checkpoint_note=checkpoint, public_key=keys, state_digests=_states()).as_json())
 
 
@@ -57,6 +62,17 @@ def _is_pack(path: Path) -> bool:
     return b'"kind":"evidence"' in start.replace(b" ", b"") or (
         start.lstrip().startswith(b"{") and b'"evidence"' in start and b"\n{" not in start
     )
+
+
+def _is_proof(path: Path) -> bool:
+    """Return whether a file is one proof: short, and one JSON value that says so."""
+    if path.stat().st_size > _PROOF_MOST:
+        return False
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.get("kind") in ("inclusion", "consistency")
 
 
 def _states() -> list[Any]:

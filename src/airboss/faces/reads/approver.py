@@ -28,14 +28,16 @@ MOST_FIELDS: Final = 60
 def approver_view(read: Dossier) -> dict[str, Any]:
     """Return everything somebody needs who has to say yes or no to a submitted change, as it is now.
 
-    `seen` is the digest to vote on. `changed_since` is what is different from what this reader saw last, None at the
-    first look. Some twenty queries, those for the objectives, and of what other views of the dossier read, none again.
+    `seen` is the digest to vote on, `last_seen` the one this reader looked at last. `changed_since` is what is different
+    from what this reader saw last, None at the first look. Some twenty queries, those for the objectives, and of what other views of the dossier read, none again.
     """
     house, connection, change, services = read.house, read.connection, read.change, read.services
     given = change.expanded()
+    look = house.approvals.last_look(connection, change.id, read.actor)
     return {
         "change": {**summary(change, ""), "why": given.why, "labels": list(given.labels), "links": dict(given.links)},
         "seen": change.digest,
+        "last_seen": None if look is None else look.digest,
         "approval": approval_view(read),
         "risk": _risk(read.decisions),
         "objectives": read.objectives,
@@ -46,7 +48,7 @@ def approver_view(read: Dossier) -> dict[str, Any]:
         "conflicts": conflicts(house, connection, change, services),
         "cost": _cost(given),
         "calendar": _calendar(house, connection, given),
-        "changed_since": changed_since(change, house.approvals.last_look(connection, change.id, read.actor)),
+        "changed_since": changed_since(change, look),
     }
 
 

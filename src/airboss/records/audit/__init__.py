@@ -9,6 +9,7 @@ from airboss.records.audit.model import Finding, Kind, Report
 from airboss.records.audit.notes import BadNote, Signer, VerifyKey, open_note
 from airboss.records.audit.packs import consistency_proof, evidence, export, inclusion_proof, verify_pack
 from airboss.records.audit.proofs import verify_consistency, verify_inclusion
+from airboss.records.audit.proven import consistency, inclusion, newest, verify_proof
 from airboss.records.audit.verifier import StateDigests, verify
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "TreeHead",
     "VerifyKey",
     "change_key",
+    "consistency",
     "consistency_proof",
     "evidence",
     "export",
+    "inclusion",
     "inclusion_proof",
     "latest",
+    "newest",
     "open_note",
     "origin",
     "signer_of",
@@ -35,4 +39,5 @@ __all__ = [
     "verify_consistency",
     "verify_inclusion",
     "verify_pack",
+    "verify_proof",
 ]

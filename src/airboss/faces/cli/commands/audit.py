@@ -24,6 +24,13 @@ class PackForm(StrEnum):
     ZIP = "zip"
 
 
+Kept = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Checkpoints kept elsewhere: only they show a cut-off tail.")
+]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option("--key", "--public-key", help="Public key (airboss audit key), or a file that holds it."),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; standard output otherwise.")]
 
 
@@ -31,18 +38,15 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it
 def verify(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="A data folder, a database's file or address, an export, or a pack."),
+        typer.Argument(metavar="SOURCE", help="A data folder, a database, an export, a pack, or a proof."),
     ] = "airboss-data",
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Checkpoints kept elsewhere: only they show a cut-off tail.")
-    ] = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option("--key", "--public-key", help="Public key (airboss audit key), or a file that holds it."),
-    ] = None,
+    checkpoint: Kept = None,
+    key: Keys = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check every entry, every proof and every state row. Works offline; writes nothing; the server may run.
+    """Check every entry, every proof and every state row.
+
+    Works offline; writes nothing; the server may run. Of a pack or a proof it checks what that holds.
 
     Ends with 0 when all is as it was recorded, with 11 when anything was altered, removed, added or reordered.
     """
@@ -51,13 +55,18 @@ def verify(
     report = verify_source(
         source,
         checkpoint=None if checkpoint is None else read_file(checkpoint),
-        keys=[_key(one) for one in key or ()],
+        keys=key_texts(key),
     )
     if as_json:
         emit(report)
     else:
-        _tell(report)
+        tell(report)
     return Exit.OK if report["ok"] else Exit.DAMAGED
+
+
+def key_texts(given: list[str] | None) -> list[str]:
+    """Return verification keys as their texts, read from files where files were named. Raises Problem."""
+    return [_key(one) for one in given or ()]
 
 
 def _key(given: str) -> str:
@@ -71,20 +80,22 @@ def _key(given: str) -> str:
     return lines[0]
 
 
-def _tell(report: dict[str, Any]) -> None:
-    """Write what was looked at and what was found, in words."""
+def tell(report: dict[str, Any], *, claim: str | None = None) -> None:
+    """Write what was looked at and what was found, in words: of a whole record, or of one claim about it."""
     from airboss.faces.cli.screen import console
 
-    of = f"{report['size']:,} entries about {report['subjects']:,} subjects"
+    of = f"{report['size']:,} entries about {report['subjects']:,} subjects" if claim is None else "the proof"
     if report["ok"]:
-        console().print(marked("well", f"All is as it was recorded: {of}"))
+        told = f"All is as it was recorded: {of}" if claim is None else f"Proven: {claim}"
+        console().print(marked("well", told))
     else:
         count = len(report["findings"]) + report["findings_left_off"]
         console().print(marked("harmed", f"{count} thing{'s' if count > 1 else ''} not as recorded, in {of}"))
-    say(
-        f"  {report['checkpoints']} checkpoints, {report['signatures']} signatures, "
-        f"{report['states']} state rows, {report['texts']} texts checked"
-    )
+    if claim is None:
+        say(
+            f"  {report['checkpoints']} checkpoints, {report['signatures']} signatures, "
+            f"{report['states']} state rows, {report['texts']} texts checked"
+        )
     say(f"  root {report['root']}")
     for finding in report["findings"]:
         say(f"  {finding['kind']} at {finding['place']}: {finding['sentence']}")

@@ -240,20 +240,27 @@ def traces(change: ChangeName, as_json: AsJson = False) -> None:
 
 # -- deciding ------------------------------------------------------------------------------------------------------
 
+Seen = Annotated[
+    str | None, typer.Option("--seen", help="Digest of what you looked at; what you looked at last without it.")
+]
 
-def approve(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Vote for a change, on exactly what it says now."""
-    _vote(change, "approve", reason, as_json=as_json)
+
+def approve(change: ChangeName, reason: Reason = "", seen: Seen = None, as_json: AsJson = False) -> None:
+    """Vote for a change, on exactly what you looked at.
+
+    Edited since you last looked (airboss change approval, or its page), it ends with 9 and nothing is said.
+    """
+    _vote(change, "approve", reason, seen, as_json=as_json)
 
 
-def reject(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
+def reject(change: ChangeName, reason: Reason = "", seen: Seen = None, as_json: AsJson = False) -> None:
     """Vote against a change."""
-    _vote(change, "reject", reason, as_json=as_json)
+    _vote(change, "reject", reason, seen, as_json=as_json)
 
 
-def ask(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
+def ask(change: ChangeName, reason: Reason = "", seen: Seen = None, as_json: AsJson = False) -> None:
     """Ask for something to be changed before you vote."""
-    _vote(change, "ask", reason, as_json=as_json)
+    _vote(change, "ask", reason, seen, as_json=as_json)
 
 
 def comment(
@@ -262,19 +269,23 @@ def comment(
     as_json: AsJson = False,
 ) -> None:
     """Say something about a change, without deciding."""
-    _vote(change, "comment", text, as_json=as_json)
+    _vote(change, "comment", text, None, as_json=as_json)
 
 
-def abstain(change: ChangeName, reason: Reason = "", as_json: AsJson = False) -> None:
+def abstain(change: ChangeName, reason: Reason = "", seen: Seen = None, as_json: AsJson = False) -> None:
     """Say that you leave the decision to the others asked."""
-    _vote(change, "abstain", reason, as_json=as_json)
+    _vote(change, "abstain", reason, seen, as_json=as_json)
 
 
-def _vote(change: str, verdict: str, comment: str, *, as_json: bool) -> None:
-    view = _view(change)
-    body = {"verdict": verdict, "comment": comment or None, "seen": view["digest"]}
-    found = api().post(f"/changes/{view['id']}/votes", body)
-    answer(found, as_json=as_json, sentence=str(found["sentence"]), at=f"/changes/{view['id']}")
+def _vote(change: str, verdict: str, comment: str, seen: str | None, *, as_json: bool) -> None:
+    """Say a word. A vote is never on what its voter has not seen: the server compares."""
+    id_ = api().change_id(change)
+    if seen is None:
+        view = api().get(f"/changes/{id_}/approval")
+        seen = view["last_seen"] or view["seen"]
+    body = {"verdict": verdict, "comment": comment or None, "seen": seen}
+    found = api().post(f"/changes/{id_}/votes", body)
+    answer(found, as_json=as_json, sentence=str(found["sentence"]), at=f"/changes/{id_}")
 
 
 # -- commanding ----------------------------------------------------------------------------------------------------

@@ -1,14 +1,10 @@
-"""What one looks up: templates, forecasts, reviews, oneself, entries of the record, what a rule may read."""
+"""What one looks up: templates, forecasts, oneself, entries of the record, what a rule may read."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from airboss.faces.cli.options import AsJson, ChangeName, Cursor, Limit, api, listed, page
 from airboss.faces.cli.screen import emit, fields, say, table
-from airboss.faces.cli.words import percent, seconds, short_id
+from airboss.faces.cli.words import percent, seconds
 
 
 def templates(as_json: AsJson = False) -> None:
@@ -47,18 +43,6 @@ def _needs(step: dict[str, object]) -> str:
     return "; ".join(str(one["sentence"]) for one in metrics) if isinstance(metrics, list) else ""
 
 
-def reviews(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
-    """List the reviews that wait for people, oldest first."""
-    found = listed("/reviews", limit, cursor)
-    if as_json:
-        emit(found)
-        return
-    rows = [(short_id(one["change"]), one["outcome"], one["opened_at"][:16], one["sentence"]) for one in found["items"]]
-    table(
-        ("Change", "Outcome", "Opened", "What the facts say"), rows, empty="No review waits.", give="What the facts say"
-    )
-
-
 def whoami(as_json: AsJson = False) -> None:
     """Say who you are to the server, and what you may do."""
     found = api().get("/me")
@@ -77,11 +61,6 @@ def entries(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None)
         return
     for fact in found["items"]:
         say(f"{fact['position']:>6}  {fact['at']}  {fact['type']}  {fact['subject']}")
-
-
-def proof(position: Annotated[int, typer.Argument(min=0, metavar="POSITION")]) -> None:
-    """Print the proof (JSON) that an entry is in the record."""
-    emit(api().get(f"/audit/proof/{position}"))
 
 
 def schema(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:

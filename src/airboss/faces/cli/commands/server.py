@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from airboss.faces.cli import completion
+from airboss.faces.cli.commands.verdicts import one_service
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, Cursor, Limit, listed
 from airboss.faces.cli.problems import Problem
@@ -63,8 +65,18 @@ def serve(
     serve_until_told(settings, role=role)  # type: ignore[arg-type]  # checked above
 
 
-def services(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
-    """List the services, and whether their telemetry can be judged."""
+def services(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="Show one of them.", autocompletion=completion.services)
+    ] = None,
+    as_json: AsJson = False,
+    limit: Limit = None,
+    cursor: Cursor = None,
+) -> None:
+    """List the services, or show one."""
+    if name is not None:
+        one_service(name, as_json=as_json)
+        return
     found = listed("/services", limit, cursor)
     if as_json:
         emit(found)

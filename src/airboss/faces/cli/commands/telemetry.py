@@ -7,8 +7,9 @@ from typing import Any, Final
 import typer
 
 from airboss.faces.cli.exit_codes import Exit
-from airboss.faces.cli.options import AsJson, api
+from airboss.faces.cli.options import AsJson, Cursor, Limit, api, listed
 from airboss.faces.cli.screen import emit, say, table
+from airboss.faces.cli.words import percent
 
 app = typer.Typer(no_args_is_help=True, help="See whether telemetry arrives, and what is wrong with it.")
 
@@ -58,3 +59,22 @@ def _named(service: dict[str, Any]) -> str:
     rows = [row for row in service["coverage"] if row["signal"] == "traces" and row["items"]]
     items = sum(row["items"] for row in rows)
     return f"{100 * sum(row['current'] + row['stale'] for row in rows) / items:.1f} %" if items else "-"
+
+
+@app.command("coverage")
+def coverage(as_json: AsJson = False, limit: Limit = None, cursor: Cursor = None) -> None:
+    """Say how much of the last hour's telemetry names its change."""
+    found = listed("/coverage", limit, cursor)
+    if as_json:
+        emit(found)
+        return
+    rows = [
+        (one["service"], one["environment"], one["signal"], f"{one['items']:,}", percent(one["annotated_pct"]))
+        for one in found["items"]
+    ]
+    table(
+        ("Service", "Environment", "Signal", "Items", "Names its change"),
+        rows,
+        empty="Nothing was received in the last hour: airboss telemetry check",
+        give="Service",
+    )
