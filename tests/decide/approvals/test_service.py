@@ -184,7 +184,7 @@ def test_only_those_asked_may_vote(approvals, opened):
     opened(requester="ann")
     with pytest.raises(Forbidden, match="eve is in none of the groups asked: leads, service-owners, sre"):
         approvals.vote(say(), actor("eve"))
-    with pytest.raises(Forbidden, match="ann is the requester of this change") as refused:
+    with pytest.raises(Forbidden, match="ann requested this change") as refused:
         approvals.vote(say(), actor("ann"))
     assert refused.value.way_out == "Waits for 1 more of service-owners (ben) and 1 more of sre (cy)."
 

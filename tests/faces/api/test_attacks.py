@@ -157,7 +157,7 @@ def test_whoever_edits_a_change_may_not_approve_it(desk: Desk) -> None:
     voted = editor.post(
         f"/api/v1/changes/{asked['id']}/votes", json={"verdict": "approve", "seen": standing["approval"]["seen"]}
     )
-    refused(voted, 403, "forbidden")
+    refused(voted, 403, "own-change")
 
 
 @pytest.mark.parametrize("handle", ["airboss", "system", "anonymous", "local"])

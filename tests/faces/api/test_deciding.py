@@ -157,10 +157,10 @@ def test_votes_that_may_not_be_change_nothing(desk: Desk) -> None:
     change = desk.proposed()
     url = f"/api/v1/changes/{change['id']}/votes"
     ballot = {"verdict": "approve", "seen": change["digest"]}
-    own = problem(desk.browser("dev-a").post(url, json=ballot), 403, "forbidden")
+    own = problem(desk.browser("dev-a").post(url, json=ballot), 403, "own-change")
     assert "dev-a requested and wrote this change" in own["detail"]
     assert "dev-b" in own["way_out"]
-    foreign = problem(outsider.post(url, json=ballot), 403, "forbidden")
+    foreign = problem(outsider.post(url, json=ballot), 403, "not-among-those-asked")
     assert "in none of the groups asked: service-owners" in foreign["detail"]
     stale = problem(desk.browser("dev-b").post(url, json={**ballot, "seen": "sha256:other"}), 412, "change-moved-on")
     assert stale["way_out"].startswith("look at what changed, then decide: airboss change approval chg_")

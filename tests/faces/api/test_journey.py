@@ -26,7 +26,7 @@ def test_a_change_from_files_to_its_start(desk: Desk) -> None:
     # Then not the requester, but the other owner may let it pass
     ballot = {"verdict": "approve", "seen": change["digest"]}
     own = requester.post(f"/api/v1/changes/{change['id']}/votes", json=ballot)
-    assert (own.status_code, own.json()["code"]) == (403, "forbidden")
+    assert (own.status_code, own.json()["code"]) == (403, "own-change")
     assert [item["change"]["id"] for item in owner.get("/api/v1/inbox").json()["items"]] == [change["id"]]
     voted = owner.post(f"/api/v1/changes/{change['id']}/votes", json=ballot)
     assert (voted.status_code, voted.json()["outcome"]) == (200, "approved")
