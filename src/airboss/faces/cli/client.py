@@ -91,6 +91,14 @@ class Api:
             raise _refusal(answer, self.reach)
         return found
 
+    def explained(self, code: str) -> tuple[str, str]:
+        """Return what an error's code means, and the way out. Raises Problem."""
+        answer = self._sent("GET", f"/docs/errors/{code}")
+        if answer.is_error:
+            raise _refusal(answer, self.reach)
+        _, means, way_out = answer.text.strip().split("\n\n")
+        return means, way_out.removeprefix("Way out: ")
+
     def raw(self, path: str, **params: Any) -> str:
         """Return the text of a GET that does not answer JSON. Raises Problem."""
         return self._send("GET", path, params=params).text

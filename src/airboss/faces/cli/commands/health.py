@@ -8,7 +8,6 @@ import typer
 
 from airboss.faces.cli.exit_codes import Exit
 from airboss.faces.cli.options import AsJson, api
-from airboss.faces.cli.problems import Problem
 from airboss.faces.cli.screen import console, emit, marked, say
 
 
@@ -30,19 +29,8 @@ def error(
     code: Annotated[str, typer.Argument(metavar="CODE", help="As messages show it, in brackets.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what an error's code means, and the way out. No server."""
-    from airboss.faces.api.meanings import meanings
-
-    found = meanings().get(code)
-    if found is None:
-        near = [one for one in meanings() if code in one][:3]
-        raise Problem(
-            f"there is no error {code!r}",
-            exit_code=Exit.NOT_FOUND,
-            code="error-unknown",
-            way_out=f"did you mean {', '.join(near)}?" if near else "copy it from the brackets of the message",
-        )
-    means, way_out = found
+    """Say what an error's code means, and the way out."""
+    means, way_out = api().explained(code)
     if as_json:
         emit({"code": code, "means": means, "way_out": way_out})
         return

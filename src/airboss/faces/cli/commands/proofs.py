@@ -73,12 +73,11 @@ def consistency(
 
     Asks the server for the proof and checks it here: 0 when nothing before it was changed, 11 when something was.
     """
-    from airboss.records.audit import TreeHead, newest
-    from airboss.records.audit.notes import split_note
+    from airboss.records.audit import newest
 
     notes = read_file(checkpoint).encode()
     kept = newest(notes)
-    now = TreeHead.read(split_note(api().raw("/audit/checkpoint").encode())[0])
+    now = newest(api().raw("/audit/checkpoint").encode())
     if now.origin == kept.origin and now.size < kept.size:
         return _cut(kept.size, now.size, as_json=as_json)
     found = api().get("/audit/consistency", **{"from": kept.size, "to": now.size})
