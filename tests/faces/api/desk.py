@@ -136,17 +136,21 @@ class InMemory(httpx.BaseTransport):
 class Desk:
     """One house, its API in memory, and whoever works there. `admin` is the first admin's handle."""
 
-    def __init__(self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None) -> None:
-        self.reopen(folder, clock, chance, database=database)
+    def __init__(
+        self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None, hosts: str | None = None
+    ) -> None:
+        self.reopen(folder, clock, chance, database=database, hosts=hosts)
         settings = self.house.settings
         self._sessions: dict[str, str] = {}
         link = self.house.identity.first_admin_link(settings.data, base_url=BASE)
         assert link is not None
         self._sign_in("admin", link)
 
-    def reopen(self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None) -> None:
+    def reopen(
+        self, folder: Path, clock: Clock, chance: Chance, *, database: str | None = None, hosts: str | None = None
+    ) -> None:
         """Open the house of a folder, as a server that starts."""
-        settings = read_settings({}, data=folder / "data", database=database)
+        settings = read_settings({}, data=folder / "data", database=database, hosts=hosts)
         open_folder(settings)
         self.house: House = build(settings, clock=clock, chance=chance, engine=InlineEngine())
         self.app = create_app(self.house)

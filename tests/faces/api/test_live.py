@@ -45,8 +45,8 @@ class Listening:
 class Served(Desk):
     """A desk whose API listens on a real port, on real time."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, SystemClock(), SeededChance(11))
+    def __init__(self, folder: Path, *, hosts: str | None = None) -> None:
+        super().__init__(folder, SystemClock(), SeededChance(11), hosts=hosts)
         self._listen(0)
 
     def _listen(self, port: int) -> None:

@@ -26,7 +26,7 @@ def test_an_id_is_minted_anywhere(airboss):
 def test_a_change_to_start_from_can_be_submitted_as_it_is_printed(airboss, become, tmp_path):
     """`change new` prints YAML whose shape the server accepts: only names that do not exist yet are refused."""
     file = tmp_path / "change.yaml"
-    file.write_text(airboss("change", "new", "--service", "checkout").out)
+    file.write_text(airboss("change", "new", "--service", "checkout", "--users", "5").out)
     become("dev-a")
     ran = airboss("apply", "-f", str(file))
     assert ran.code in (Exit.USAGE, Exit.REFUSED)

@@ -18,6 +18,7 @@ from airboss.faces.cli.commands import (
     keep,
     local,
     looks,
+    new,
     on_call,
     people,
     policy,
@@ -87,6 +88,7 @@ app.add_typer(reviews.app, name="review")
 app.command("whoami")(looks.whoami)
 app.command("health")(health.health)
 app.command("error")(health.error)
+change.app.command("new")(new.new)
 change.app.command("templates")(looks.templates)
 change.app.command("forecast")(looks.forecast)
 change.app.command("course")(verdicts.course)

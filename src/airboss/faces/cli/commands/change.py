@@ -22,30 +22,6 @@ Follow = Annotated[bool, typer.Option("--follow", help="Follow it to its end.")]
 DECIDE_S: Final = 600.0
 
 
-@app.command("new")
-def new(
-    template: Annotated[
-        str, typer.Option("--template", help="The kind of change.", autocompletion=completion.templates)
-    ] = "flag-ramp",
-    service: Annotated[str, typer.Option("--service", autocompletion=completion.services)] = "SERVICE",
-) -> None:
-    """Print a change to start from, with an ID of its own. Works without a server."""
-    from airboss.changes import templates
-    from airboss.faces.cli.commands.local import fresh_change_id
-    from airboss.faces.cli.problems import Problem
-    from airboss.faces.cli.proposal import proposal
-
-    kinds = {one.metadata.name: one for one in templates()}
-    if template not in kinds:
-        raise Problem(
-            f"no template {template} comes with Airboss",
-            exit_code=Exit.USAGE,
-            code="template-unknown",
-            way_out=f"there are {', '.join(kinds)}",
-        )
-    say(proposal(kinds[template], fresh_change_id(), service))
-
-
 @app.command("list")
 def list_(
     as_json: AsJson = False,
@@ -68,7 +44,7 @@ def list_(
     table(
         ("ID", "State", "Title", "Services"),
         rows,
-        empty="No change yet. Propose one: airboss change new > change.yaml",
+        empty="No change yet. Propose one: airboss change new",
         give="Title",
     )
 
