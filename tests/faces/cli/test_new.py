@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ class Terminal:
         given = {**kept, "TERM": "dumb", "AIRBOSS_CONFIG": str(folder / "none.json"), **environment}
         self._pid, self._master = pty.fork()  # its controlling terminal: only of that does Ctrl-C interrupt
         if not self._pid:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job has it ignored, and so would we
             os.chdir(folder)
             os.execve(sys.executable, [sys.executable, "-m", "airboss.faces.cli", "change", "new"], given)
         self.said = ""
@@ -52,8 +54,18 @@ class Terminal:
     def end(self) -> int:
         while self._read():
             pass
+        return self._ended()
+
+    def leave(self) -> None:
+        """End what still runs: a test that fails leaves nobody waiting for an answer."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            self._ended()
+
+    def _ended(self) -> int:
         os.close(self._master)
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        pid, self._pid = self._pid, 0
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _read(self) -> bool:
         try:
@@ -64,12 +76,28 @@ class Terminal:
         return bool(piece)
 
 
-def test_an_interview_makes_a_change_that_is_submitted_as_it_is(served: Served, tmp_path: Path) -> None:
+@pytest.fixture
+def interviewed(tmp_path: Path) -> Iterator[Callable[[Mapping[str, str]], Terminal]]:
+    """Start `change new` on a terminal, with some variables of its environment."""
+    opened: list[Terminal] = []
+
+    def start(environment: Mapping[str, str]) -> Terminal:
+        opened.append(Terminal(tmp_path, environment))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.leave()
+
+
+def test_an_interview_makes_a_change_that_is_submitted_as_it_is(
+    served: Served, tmp_path: Path, interviewed: Callable[[Mapping[str, str]], Terminal]
+) -> None:
     """Only what a template cannot know is asked, what the server knows is offered, what cannot be is asked again; the file
     goes in without an edit, and what to do next is said.
     """
     server = {"AIRBOSS_SERVER": served.url, "AIRBOSS_TOKEN": served.token("dev-a", scopes=["read"])}
-    terminal = Terminal(tmp_path, server)
+    terminal = interviewed(server)
     for question, text in (
         ("Kind of change", "?\n"),
         ("Kind of change", "ramp of nothing\n"),
@@ -103,9 +131,11 @@ def test_an_interview_makes_a_change_that_is_submitted_as_it_is(served: Served, 
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["ctrl-c", "ctrl-d"])
-def test_who_has_had_enough_leaves_nothing_behind(tmp_path: Path, key: str) -> None:
+def test_who_has_had_enough_leaves_nothing_behind(
+    tmp_path: Path, interviewed: Callable[[Mapping[str, str]], Terminal], key: str
+) -> None:
     """Without a server the questions are asked all the same; an interview that is broken off writes nothing, and ends so."""
-    terminal = Terminal(tmp_path, {"AIRBOSS_SERVER": "http://127.0.0.1:1"})
+    terminal = interviewed({"AIRBOSS_SERVER": "http://127.0.0.1:1"})
     terminal.answer("Kind of change", "\n")
     terminal.answer("Service: ", key)
     assert terminal.end() == Exit.INTERRUPTED
@@ -115,9 +145,9 @@ def test_who_has_had_enough_leaves_nothing_behind(tmp_path: Path, key: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ci_is_never_asked(tmp_path: Path) -> None:
+def test_ci_is_never_asked(interviewed: Callable[[Mapping[str, str]], Terminal]) -> None:
     """Where CI is set, even a terminal gets the file and no question."""
-    terminal = Terminal(tmp_path, {"CI": "true"})
+    terminal = interviewed({"CI": "true"})
     assert terminal.end() == Exit.OK
     assert terminal.said.startswith("apiVersion: airboss/v1")
     assert "users_percent: USERS_PERCENT" in terminal.said
