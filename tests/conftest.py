@@ -11,12 +11,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from airboss.kernel import failpoints
 from airboss.kernel.ids import TimeOrderedIds
 from airboss.records.journal import Journal
 from airboss.records.store import Store, open_store
 from airboss.testing import ManualClock, SeededChance
+
+# How long one example takes says something of the machine, not of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _numbers = itertools.count()
 

@@ -137,7 +137,7 @@ def test_a_vote_is_bound_to_what_was_seen(world: World, change: str) -> None:
     """Approving what has changed since is refused with the way out, as a page."""
     answer = client(world).post(f"/changes/{change}/votes/approve", data={"seen": "sha256:" + "0" * 64})
     assert answer.status_code == 412
-    assert "Look at it again, then decide." in answer.text
+    assert "Look at what changed, then decide" in answer.text
     assert f'href="/changes/{change}"' in answer.text
 
 
