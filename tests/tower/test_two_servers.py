@@ -186,10 +186,8 @@ def test_a_server_that_slept_through_its_lease_writes_nothing(two: Two):
     check(two.first)
 
 
-def test_an_order_to_a_target_that_outlives_its_server_does_not_outlive_a_rollback(two: Two):
-    """The first hangs inside an apply; the second takes the change back; the late apply finds that it came too late."""
-    change = two.world.propose(ramp(steps=STEPS, gates=QUICK))
-    assert two.world.run(60, until=lambda: "exposure.reached" in two.world.facts(change))
+def hanging(two: Two) -> tuple[Stalling, threading.Thread]:
+    """Have the first server hang inside its next order to the flag; it goes on when `go` is set."""
     adapters = two.first.targets._adapters
     stalling = Stalling(adapters["flag"])
     adapters["flag"] = stalling  # type: ignore[assignment]
@@ -201,6 +199,14 @@ def test_an_order_to_a_target_that_outlives_its_server_does_not_outlive_a_rollba
     thread = threading.Thread(target=first)
     thread.start()
     assert stalling.entered.wait(30)
+    return stalling, thread
+
+
+def test_an_order_to_a_target_that_outlives_its_server_does_not_outlive_a_rollback(two: Two):
+    """The first hangs inside an apply; the second takes the change back; the late apply finds that it came too late."""
+    change = two.world.propose(ramp(steps=STEPS, gates=QUICK))
+    assert two.world.run(60, until=lambda: "exposure.reached" in two.world.facts(change))
+    stalling, thread = hanging(two)
     two.world.order(change, "abort")
     two.look(two.second)
     assert two.world.percent() == 0
@@ -220,17 +226,7 @@ def test_an_order_that_slept_until_its_change_was_over_exposes_nobody(two: Two):
     takes the change back and ends it; the order, awake at last, is refused by the target itself.
     """
     change = two.world.propose(ramp(steps=STEPS, gates=QUICK))
-    adapters = two.first.targets._adapters
-    stalling = Stalling(adapters["flag"])
-    adapters["flag"] = stalling  # type: ignore[assignment]
-
-    def first() -> None:
-        while not stalling.entered.is_set():
-            two.second_passes(two.first)
-
-    thread = threading.Thread(target=first)
-    thread.start()
-    assert stalling.entered.wait(30)
+    stalling, thread = hanging(two)
     two.world.order(change, "abort")
     for _ in range(60):
         two.second_passes(two.second)

@@ -22,8 +22,9 @@ class AirbossError(Exception):
     def __init__(
         self, detail: str, *, code: str | None = None, place: str | None = None, way_out: str | None = None
     ) -> None:
-        super().__init__(_bounded(detail))
-        self.detail = _bounded(detail)
+        detail = _bounded(detail)
+        super().__init__(detail)
+        self.detail = detail
         self.code = code or self.default_code
         self.place = place
         self.way_out = way_out

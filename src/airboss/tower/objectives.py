@@ -258,7 +258,8 @@ class Standings:
         stored = self._catalog.slo(connection, name)
         if stored is None:
             raise NotFound(f"there is no objective {name}", code="slo-not-found", way_out="apply it first")
-        return _pair(stored, self._indicators(connection))
+        kept = None if stored.indicator is None else self._catalog.sli(connection, stored.indicator)
+        return _pair(stored, {} if kept is None else {kept.name: kept})
 
     def _indicators(self, connection: Connection) -> Mapping[str, catalog.Sli]:
         return {one.name: one for one in self._catalog.slis(connection)}

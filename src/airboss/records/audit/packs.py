@@ -26,6 +26,8 @@ from airboss.records.audit.walk import Findings, Walk
 from airboss.records.journal import EMPTY_ROOT, Frontier, blob, entry, fact, head, leaf_hash, log
 
 FORMAT: Final = 1
+UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a value of a stranger's making may raise where it is not of the shape that was handed out."""
 
 
 def export(connection: Connection, out: BinaryIO) -> int:
@@ -112,7 +114,7 @@ def verify_pack(pack: str | bytes | Mapping[str, Any], *, public_key: str | Sequ
     try:
         value = json.loads(pack) if isinstance(pack, (str, bytes)) else pack
         found = _PackCheck(value)
-    except (ValueError, KeyError, TypeError) as fault:
+    except UNREADABLE as fault:
         raise Invalid(
             "this is not an evidence pack",
             code="bad-evidence-pack",

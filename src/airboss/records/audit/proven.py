@@ -19,7 +19,7 @@ from airboss.records.audit import proofs
 from airboss.records.audit.checkpoints import Checkpoint, TreeHead, origin
 from airboss.records.audit.model import Kind, Report
 from airboss.records.audit.notes import BadNote, VerifyKey, open_note, split_note, split_notes
-from airboss.records.audit.packs import FORMAT, consistency_proof, inclusion_proof
+from airboss.records.audit.packs import FORMAT, UNREADABLE, consistency_proof, inclusion_proof
 from airboss.records.audit.walk import Findings
 from airboss.records.journal import EMPTY_ROOT, entry, fact, leaf_hash, log
 
@@ -81,7 +81,7 @@ def verify_proof(
     try:
         value = json.loads(proof) if isinstance(proof, (str, bytes)) else proof
         check = _Check(value)
-    except (ValueError, KeyError, TypeError) as fault:
+    except UNREADABLE as fault:
         raise Invalid(
             "this is not a proof", code="bad-proof", way_out="give the file that `airboss audit proof -o FILE` wrote"
         ) from fault
@@ -101,6 +101,8 @@ class _Check:
             self._leaf = leaf_hash(canonical(value["fact"]))
         else:
             self._first, self._size = int(value["from"]), int(value["to"])
+        if not 0 <= self._first <= self._size:
+            raise ValueError(self._first)
         self._findings = Findings()
         self._signatures = 0
 
